@@ -1,0 +1,31 @@
+# `make demo` and `make test` set themselves up from nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: install demo test test-slow lint types bench ci
+install: .venv/installed
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: install
+	$(BIN)/brainmvp demo
+
+test: install
+	$(BIN)/pytest -m "not slow and not gpu"
+
+test-slow: install
+	$(BIN)/pytest -m "slow and not gpu"
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python benchmarks/masking.py && $(BIN)/python benchmarks/templates.py
+
+ci: lint types test

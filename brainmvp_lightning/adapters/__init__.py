@@ -1,0 +1,1 @@
+"""From the folders of a data set to scans."""

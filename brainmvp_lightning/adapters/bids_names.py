@@ -1,0 +1,83 @@
+"""What the parts of a BIDS file name say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainmvp_lightning.studies.modality import ModalityVocabulary
+
+IMAGE_ENDINGS = (".nii.gz", ".nii")
+
+# Files of the raw folders that belong to others, or are no images of a contrast.
+IGNORED_SUFFIXES = frozenset({"dseg", "mask", "probseg", "defacemask", "sbref", "events"})
+
+
+@dataclass(frozen=True)
+class BidsName:
+    """A parsed name: ``sub-01_ses-02_acq-fast_T1w.nii.gz``.
+
+    Args:
+        path: The file.
+        entities: Value by lower-case key, such as ``{"sub": "01", "acq": "fast"}``.
+        suffix: Last part before the ending, as it is written.
+    """
+
+    path: Path
+    entities: dict[str, str]
+    suffix: str
+
+    @property
+    def subject(self) -> str:
+        """Label after ``sub-``."""
+        return self.entities.get("sub", "")
+
+    @property
+    def session(self) -> str:
+        """Label after ``ses-``; empty where there is none."""
+        return self.entities.get("ses", "")
+
+    @property
+    def run(self) -> int:
+        """Number after ``run-``; 0 where there is none."""
+        digits = re.sub(r"\D", "", self.entities.get("run", ""))
+        return int(digits) if digits else 0
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a file is an image; sidecars (.json, .bval, .bvec, .tsv) are not."""
+    return path.name.endswith(IMAGE_ENDINGS) and not path.name.startswith(".")
+
+
+def parse_name(path: Path) -> BidsName:
+    """Split a file name into entities and suffix; folders fill in missing ``sub`` and ``ses``."""
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    *pairs, suffix = stem.split("_")
+    entities: dict[str, str] = {}
+    for folder in path.parts[:-1]:
+        if folder.startswith(("sub-", "ses-")):
+            entities[folder[:3]] = folder[4:]
+    for pair in pairs:
+        key, dash, value = pair.partition("-")
+        if dash:
+            entities[key.casefold()] = value
+    return BidsName(path, entities, suffix)
+
+
+def parse_modality(name: BidsName, vocabulary: ModalityVocabulary) -> str:
+    """Return the canonical modality of a file.
+
+    The suffix decides, with two exceptions: T1 with a ``ce-`` entity is contrast-enhanced T1, and
+    ``dwi`` with ``adc`` in any other entity's value (``acq-ADC_dwi``) is an ADC map.
+
+    Raises:
+        UnknownModalityError: If the suffix is no known spelling.
+    """
+    modality = vocabulary.parse(name.suffix)
+    if modality == "t1" and name.entities.get("ce", "none").casefold() not in ("none", "no", "pre"):
+        return "t1ce"
+    values = (value for key, value in name.entities.items() if key not in ("sub", "ses"))
+    if modality == "dwi" and any("adc" in value.casefold() for value in values):
+        return "adc"
+    return modality

@@ -1,0 +1,76 @@
+"""Checkpoints and the configuration, at fixed places in the run folder."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps ``checkpoints/last.ckpt`` in the run folder up to date, written atomically.
+
+    ``--ckpt_path last`` continues from it, in the middle of an epoch too.
+
+    Args:
+        every_steps: Optimiser steps between two writes; ``None`` writes after each epoch.
+    """
+
+    def __init__(self, every_steps: int | None = None) -> None:
+        super().__init__(
+            filename="last",
+            monitor=None,
+            save_top_k=1,
+            every_n_train_steps=every_steps,
+            every_n_epochs=None if every_steps else 1,
+            save_on_train_epoch_end=None if every_steps else True,
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+        )
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Choose the folder."""
+        self._choose_folder(trainer)
+        with warnings.catch_warnings():
+            # A run folder that holds a checkpoint is what resuming is about.
+            warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+            super().setup(trainer, pl_module, stage)
+
+    def _find_last_checkpoints(self, trainer: pl.Trainer) -> set[str]:
+        self._choose_folder(trainer)
+        return super()._find_last_checkpoints(trainer)
+
+    def _choose_folder(self, trainer: pl.Trainer) -> None:
+        if self.dirpath is None:
+            self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Writes the resolved configuration to ``config.yaml`` in the run folder.
+
+    A resumed or repeated run overwrites it; each start is also kept beside its log, as
+    ``logs/version_<n>/config.yaml``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed through
+        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write the file; Lightning calls this on the first process only."""
+        del pl_module, stage
+        folders = {Path(trainer.default_root_dir)}
+        if trainer.log_dir:
+            folders.add(Path(trainer.log_dir))
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.parser.save(
+                self.config,
+                folder / "config.yaml",
+                skip_none=False,
+                overwrite=True,
+                multifile=self.multifile,
+            )

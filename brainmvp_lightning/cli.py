@@ -1,0 +1,66 @@
+"""The ``brainmvp`` program: finds the module of a command and hands over to it.
+
+Importing this module loads neither torch nor Lightning, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+from brainmvp_lightning import __version__
+
+# command -> (module under brainmvp_lightning.commands, one line for the overview)
+COMMANDS = {
+    "prepare": ("prepare", "turn the NIfTI files of a cohort into a cache, once"),
+    "fit": ("trainer", "train: pre-training now, fine-tuning later; a YAML file says what"),
+    "validate": ("trainer", "run the validation of a task"),
+    "test": ("trainer", "run the test of a task"),
+    "predict": ("trainer", "run the prediction of a task"),
+    "list": ("components", "show registered backbones, masking, heads, methods and adapters"),
+    "weights": ("weights", "inspect and import checkpoints, the published ones too"),
+    "demo": ("demo", "the whole way on a small cohort made from real anatomy"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Words after the program's name; those of the process by default.
+
+    Returns:
+        Exit code: 0 done, 1 failed, 2 the call itself is wrong.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        sys.stdout.write(f"brainmvp {__version__}\n")
+        return 0
+    if words[0] not in COMMANDS:
+        sys.stderr.write(_unknown_command(words[0]))
+        return 2
+    module = importlib.import_module(f"brainmvp_lightning.commands.{COMMANDS[words[0]][0]}")
+    # The Lightning CLI serves four commands and reads which one from its arguments.
+    rest = words if COMMANDS[words[0]][0] == "trainer" else words[1:]
+    code: int = module.main(rest)
+    return code
+
+
+def _overview() -> str:
+    lines = [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return (
+        f"brainmvp {__version__}: pre-training on grouped multi-parametric brain MRI\n\n"
+        "usage: brainmvp COMMAND [options]      brainmvp COMMAND --help\n\n"
+        + "\n".join(lines)
+        + "\n\nFirst steps: brainmvp demo\n"
+    )
+
+
+def _unknown_command(word: str) -> str:
+    close = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
+    question = f"; did you mean {close[0]!r}?" if close else ""
+    return f"brainmvp: unknown command {word!r}{question} (commands: {', '.join(COMMANDS)})\n"

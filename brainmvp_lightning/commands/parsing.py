@@ -1,0 +1,114 @@
+"""Parsers whose errors teach: one sentence, with the nearest valid names, and exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from brainmvp_lightning.registry import Registry
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class TeachingParser(ArgumentParser):
+    """Parser that ends a wrong call with one sentence and hints; see `explain`."""
+
+    registries: tuple[Registry[Any], ...] = ()
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Write the explained message and exit with code 2."""
+        words = set(_user_words(sys.argv[1:]))
+        names = {registry.kind: registry.names() for registry in self.registries}
+        options = {option for action in self._actions for option in _WORD.findall(action.dest)}
+        for registry in self.registries:
+            options.update(_options(registry))
+        text = explain(f"{message} {ex or ''}", words, names, options)
+        sys.stderr.write(f"{self.prog}: error: {text}\n(see {self.prog} --help)\n")
+        raise SystemExit(2)
+
+    def instantiate_classes(self, cfg: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Build the parts of a configuration, under the method's old and its new name."""
+        build = getattr(self, "instantiate", None) or super().instantiate_classes
+        return build(cfg, **kwargs)
+
+
+def make_parser(prog: str, description: str, *registries: Registry[Any]) -> TeachingParser:
+    """Return a parser with a ``--config`` option.
+
+    Args:
+        prog: How the command is called, such as ``"brainmvp prepare"``.
+        description: One sentence for the help.
+        registries: Kinds of parts that the command's options may name; for hints.
+    """
+    parser = TeachingParser(prog=prog, description=description, allow_abbrev=False)
+    parser.registries = registries
+    parser.add_argument("--config", action="config", help="YAML file with the options below")
+    return parser
+
+
+def explain(
+    message: str, words: set[str], names: Mapping[str, Iterable[str]], options: set[str]
+) -> str:
+    """Turn a parser's message into one sentence.
+
+    The words that the message shares with what the user wrote, and that are no valid names, are
+    taken for misspelt; so the hint does not depend on how the parser words its messages.
+
+    Args:
+        message: What the parser says.
+        words: All words the user wrote, on the command line and in configuration files.
+        names: Registered names for each kind.
+        options: Names of all options.
+    """
+    valid = options.union(*(set(group) for group in names.values())) if names else options
+    suspects = [word for word in dict.fromkeys(_WORD.findall(message)) if word in words - valid]
+    for word in suspects:
+        for kind, group in names.items():
+            close = difflib.get_close_matches(word, group, n=2, cutoff=0.7)
+            if close:
+                listed = ", ".join(sorted(group))
+                return f"unknown {kind} {word!r}; did you mean {_either(close)}? (known: {listed})"
+    for word in suspects:
+        close = difflib.get_close_matches(word, options, n=2, cutoff=0.7)
+        if close and word not in options:
+            return f"unknown option {word!r}; did you mean {_either(close)}?"
+    return _condense(message)
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(repr(name) for name in names)
+
+
+def _condense(message: str) -> str:
+    """Put a message of several lines on one, without the parser's inner words."""
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(message.split()))
+    text = re.sub(r"\btyping\.", "", text).replace('Parser key "', 'option "')
+    return text if len(text) < 600 else text[:600] + " ..."
+
+
+def _options(registry: Registry[Any]) -> Iterator[str]:
+    for name in registry.names():
+        yield from inspect.signature(registry.get(name)).parameters
+
+
+def _user_words(argv: list[str]) -> Iterator[str]:
+    for argument in argv:
+        yield from _WORD.findall(argument)
+        path = Path(argument.partition("=")[2] if argument.startswith("--") else argument)
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            yield from _WORD.findall(_read(path))
+
+
+def _read(path: Path) -> str:
+    try:
+        return yaml.safe_dump(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return ""

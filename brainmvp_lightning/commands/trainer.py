@@ -1,0 +1,120 @@
+"""``brainmvp fit | validate | test | predict``: the Lightning CLI over our tasks and data."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import lightning
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+
+from brainmvp_lightning.backbones.registry import BACKBONES
+from brainmvp_lightning.callbacks.checkpoints import LastCheckpoint, SaveRunConfig
+from brainmvp_lightning.callbacks.console import progress_bar
+from brainmvp_lightning.callbacks.encoder_export import EncoderExport
+from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
+from brainmvp_lightning.commands.parsing import TeachingParser
+from brainmvp_lightning.datamodules.base import StudyDataModule
+from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
+from brainmvp_lightning.heads.registry import HEADS
+from brainmvp_lightning.masking.registry import MASKING
+from brainmvp_lightning.methods.registry import METHODS
+from brainmvp_lightning.tasks.base import Task
+from brainmvp_lightning.tasks.pretrain import PretrainTask
+from brainmvp_lightning.volumes.cache import CacheError
+
+SUMMARY = "train, validate, test or predict with a task and a data module from YAML"
+
+# Imported so that YAML can name them by class alone.
+SHIPPED = (
+    PretrainTask,
+    PretrainDataModule,
+    LastCheckpoint,
+    EncoderExport,
+    ReconstructionPictures,
+    TemplatePictures,
+    CSVLogger,
+)
+
+
+class TrainerParser(TeachingParser, LightningArgumentParser):
+    """Lightning's parser with errors that teach."""
+
+    registries = (BACKBONES, MASKING, HEADS, METHODS)
+
+
+class BrainMVPCLI(LightningCLI):
+    """Lightning's CLI with our base classes; YAML names tasks, data modules and parts by one word.
+
+    ``seed_everything`` is also the seed of the data module, so that one number fixes a run.
+    """
+
+    def __init__(self, args: list[str]) -> None:
+        for registry in TrainerParser.registries:
+            registry.load()
+        super().__init__(
+            model_class=Task,
+            datamodule_class=StudyDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=SaveRunConfig,
+            seed_everything_default=0,
+            trainer_defaults={"use_distributed_sampler": False},
+            args=args,
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
+        """Return a parser whose errors teach."""
+        kwargs.setdefault("dump_header", [f"lightning.pytorch=={lightning.__version__}"])
+        parser = TrainerParser(**kwargs)
+        parser.prog = "brainmvp"
+        parser.add_argument("-c", "--config", action="config", help="YAML file; may be repeated")
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Make the seed of the run the seed of the data."""
+        parser.link_arguments(
+            "seed_everything", "data.init_args.seed", compute_fn=lambda seed: int(seed or 0)
+        )
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> pl.Trainer:
+        chosen = any(isinstance(callback, ProgressBar) for callback in config["callbacks"] or ())
+        if not chosen and config.get("enable_progress_bar") is not False:
+            callbacks = [*callbacks, progress_bar()]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def instantiate_classes(self) -> None:
+        """Build task, data and trainer; a value that cannot be used ends the call in a sentence."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError, OSError, CacheError) as error:
+            _stop(self.subcommand or "", error)
+
+    def before_fit(self) -> None:
+        """Look at the data before any work."""
+        try:
+            self.datamodule.describe()
+        except (ValueError, OSError, CacheError) as error:
+            _stop("fit", error)
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the four commands."""
+    torch.set_float32_matmul_precision("high")
+    # Lightning's advice on worker counts and logging intervals misleads on small cohorts.
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+    BrainMVPCLI(argv)
+    return 0
+
+
+def _stop(command: str, error: Exception) -> None:
+    text = " ".join(str(error).split())
+    sys.stderr.write(f"brainmvp {command}: error: {text}\n")
+    raise SystemExit(2) from error

@@ -1,0 +1,1 @@
+"""LightningDataModules: from the cache to batches."""

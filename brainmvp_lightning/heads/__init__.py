@@ -1,0 +1,1 @@
+"""Loss heads: each predicts something from features and scores its prediction."""

@@ -1,0 +1,63 @@
+"""Contract of a loss head."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class LossHead(nn.Module, ABC):
+    """Predicts from the features of a backbone and scores the prediction.
+
+    A subclass takes the backbone it reads as its only positional argument and passes the schedule
+    of its weight on.
+
+    Args:
+        weight: Factor of this head's loss in the total, at least 0.
+        start_epoch: First epoch (counted from 0) in which the weight is above 0.
+        ramp_epochs: Epochs over which the weight then rises linearly from 0.
+
+    Raises:
+        ValueError: If one of them is negative.
+    """
+
+    def __init__(self, *, weight: float = 1.0, start_epoch: int = 0, ramp_epochs: int = 0) -> None:
+        super().__init__()
+        if min(weight, start_epoch, ramp_epochs) < 0:
+            raise ValueError(
+                f"{type(self).__name__}: weight, start_epoch and ramp_epochs must not be negative, "
+                f"got {weight}, {start_epoch}, {ramp_epochs}"
+            )
+        self.weight = weight
+        self.start_epoch = start_epoch
+        self.ramp_epochs = ramp_epochs
+
+    @abstractmethod
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Return the prediction for a pyramid of features, finest level first."""
+
+    @abstractmethod
+    def loss(
+        self, prediction: Tensor, target: Tensor, share: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Score a prediction.
+
+        Args:
+            prediction: What `forward` returned, ``b ...``.
+            target: What it should be, ``b ...``.
+            share: Share of each sample in the loss, ``b``; the result is the sum of the samples'
+                losses times their shares. A sample of share 0 has no influence at all.
+            mask: True where the image was hidden, ``b 1 x y z``.
+
+        Returns:
+            The unweighted loss, a scalar.
+        """
+
+    def weight_at(self, epoch: int) -> float:
+        """Return the factor of this head's loss in `epoch`, counted from 0."""
+        if epoch < self.start_epoch:
+            return 0.0
+        if self.ramp_epochs == 0:
+            return self.weight
+        return self.weight * min(1.0, (epoch - self.start_epoch + 1) / self.ramp_epochs)

@@ -1,0 +1,99 @@
+"""Contrast of two embeddings of the same samples."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from brainmvp_lightning.losses.gathering import gather_rows
+from brainmvp_lightning.losses.precision import at_least_float32
+
+
+class Candidates(NamedTuple):
+    """What each embedding is compared with, over all processes."""
+
+    first: Tensor
+    """First embeddings of all samples, ``n k``."""
+    second: Tensor
+    """Second embeddings of all samples, ``n k``."""
+    counts: Tensor
+    """True for samples that count, ``n``; the others are no candidate for anybody."""
+    start: int
+    """Row of the first sample of this process."""
+
+    def num_negatives(self) -> Tensor:
+        """Return the number of negatives of each sample that counts, a scalar."""
+        return (self.counts.sum() - 1).clamp(min=0)
+
+
+def candidates_of(first: Tensor, second: Tensor, share: Tensor, *, gather: bool) -> Candidates:
+    """Collect the candidates of a contrast.
+
+    Args:
+        first: First embeddings, ``b k``.
+        second: Second embeddings, ``b k``, same order.
+        share: Share of each sample in the loss, ``b``; samples of share 0 do not count.
+        gather: Whether to collect over all processes of the default group, which all must call
+            this; otherwise each process compares its own samples only.
+    """
+    first, second = at_least_float32(first), at_least_float32(second)
+    if not gather:
+        return Candidates(first, second, share > 0, 0)
+    rows = torch.cat([first, second, share[:, None].to(first)], dim=1)  # b 2k+1: one transfer
+    rows, start = gather_rows(rows)
+    first, second, share = rows.split([first.shape[1], second.shape[1], 1], dim=1)
+    return Candidates(first, second, share[:, 0] > 0, start)
+
+
+def symmetric_info_nce(
+    first: Tensor,
+    second: Tensor,
+    temperature: float,
+    *,
+    share: Tensor | None = None,
+    candidates: Candidates | None = None,
+) -> Tensor:
+    """Pull together the two embeddings of each sample, push apart those of different samples.
+
+    If each process takes shares that sum to 1 and candidates gathered from all, then the mean over
+    processes, and of their gradients, is that of one process with the whole batch.
+
+    Args:
+        first: Embeddings of the cross-modally masked images, ``b k``.
+        second: Embeddings of the template-masked images, ``b k``, same order.
+        temperature: Softness tau of the softmax, above 0.
+        share: Share of each sample in the loss, ``b``; 1 / b each if not given.
+        candidates: What the embeddings are compared with; each other if not given.
+
+    Returns:
+        The sum over samples of share times the mean of both directions, a scalar in float32 or
+        finer. It is 0, with gradients of 0, where fewer than two samples count.
+
+    Source:
+        BrainMVP, equations 4 and 5.
+    """
+    first, second = at_least_float32(first), at_least_float32(second)
+    if share is None:
+        share = torch.full_like(first[:, 0], 1 / max(1, len(first)))
+    if candidates is None:
+        candidates = candidates_of(first, second, share, gather=False)
+    if len(candidates.first) == 0:
+        return 0 * (first.sum() + second.sum())
+    # Half-precision products would lose what a small temperature magnifies.
+    with torch.autocast(first.device.type, enabled=False):
+        forth = _cross_entropy(first, candidates.second, candidates, temperature)
+        back = _cross_entropy(second, candidates.first, candidates, temperature)
+    return (share * (forth + back) / 2).sum()
+
+
+def _cross_entropy(
+    queries: Tensor, keys: Tensor, candidates: Candidates, temperature: float
+) -> Tensor:
+    """Return the cost of finding each query's partner among the keys, ``b``."""
+    logits = queries @ keys.T / temperature  # b n
+    positive = logits.diagonal(offset=candidates.start)  # b
+    # A finite stand-in for minus infinity, also when two are added: 0 * finite is 0, not NaN.
+    lowest = torch.finfo(logits.dtype).min / 4
+    return logits.masked_fill(~candidates.counts, lowest).logsumexp(dim=1) - positive

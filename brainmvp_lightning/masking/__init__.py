@@ -1,0 +1,1 @@
+"""Strategies that decide which voxels of an image are hidden."""

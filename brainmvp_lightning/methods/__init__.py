@@ -1,0 +1,1 @@
+"""Self-supervised learning methods: a batch becomes named losses."""

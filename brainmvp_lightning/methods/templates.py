@@ -1,0 +1,172 @@
+"""Learnable templates: one volume for each modality, in one common space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from brainmvp_lightning.batches import Size
+from brainmvp_lightning.methods.crops import clamp_to_unit, crop_volumes, inside
+
+PUBLISHED_MODALITIES = ("flair", "t1", "t1ce", "t2", "mra", "pd", "dwi", "adc")
+
+Rescale = Literal["raw", "clamp", "minmax"]
+
+
+@dataclass(frozen=True)
+class TemplateOptions:
+    """What templates look like and how they learn.
+
+    Attributes:
+        modalities: Modality of each template, in order.
+        shape: Voxels of each template, at the spacing of the prepared data.
+        rescale: How a template becomes an image: ``"raw"`` takes it as it is; ``"clamp"`` limits it
+            to [0, 1]; ``"minmax"`` scales the whole template to [0, 1] (published code).
+        lr_scale: Factor of the learning rate.
+        weight_decay: Weight decay of the templates alone. It pulls voxels that no crop touches
+            towards their start, 0, and darkens the others, hence none by default.
+
+    Source:
+        BrainMVP, section 3.2; modalities and shape as in the published weights.
+    """
+
+    modalities: tuple[str, ...] = PUBLISHED_MODALITIES
+    shape: tuple[int, int, int] = (240, 240, 155)
+    rescale: Rescale = "raw"
+    lr_scale: float = 1.0
+    weight_decay: float = 0.0
+
+
+class ModalityTemplates(nn.Module):
+    """One learnable volume for each modality, with its place in the world.
+
+    Crops are found by their distance from a reference point, which is voxel ``shape // 2`` of the
+    templates and a point in the head that all studies share.
+
+    Args:
+        modalities: Modality of each template, in order.
+        shape: Voxels of each template.
+        rescale: See `TemplateOptions`.
+
+    Attributes:
+        values: The learnable volumes, ``s x y z``, zeros at first.
+        spacing_mm: Edge lengths of a voxel, 3; set by `place`.
+        centre_mm: World coordinates (RAS) of the reference point, 3; set by `place`.
+
+    Raises:
+        ValueError: If a modality is named twice or none is, or the shape is not positive.
+
+    Source:
+        BrainMVP, section 3.2: zeros learn faster and look better than noise.
+    """
+
+    def __init__(self, modalities: tuple[str, ...], shape: Size, rescale: Rescale = "raw") -> None:
+        super().__init__()
+        if not modalities or len(set(modalities)) < len(modalities):
+            raise ValueError(
+                f"templates.modalities must name each modality once, got {list(modalities)}"
+            )
+        if min(shape) < 1:
+            raise ValueError(f"templates.shape must be positive, got {tuple(shape)}")
+        self.modalities = tuple(modalities)
+        self.shape: Size = shape
+        self.rescale = rescale
+        self.values = nn.Parameter(torch.zeros(len(modalities), *shape))
+        self.spacing_mm: Tensor
+        self.centre_mm: Tensor
+        self.register_buffer("spacing_mm", torch.ones(3))
+        self.register_buffer("centre_mm", torch.zeros(3))
+        # On the device from the start: to copy it there in each step would make the host wait.
+        self.reference_voxel: Tensor
+        reference = torch.tensor([side // 2 for side in shape])
+        self.register_buffer("reference_voxel", reference, persistent=False)
+
+    def place(
+        self, spacing_mm: tuple[float, float, float], centre_mm: tuple[float, float, float]
+    ) -> None:
+        """Say where in the world the templates are."""
+        self.spacing_mm.copy_(torch.tensor(spacing_mm))
+        self.centre_mm.copy_(torch.tensor(centre_mm))
+
+    def affine(self) -> Tensor:
+        """Return the matrix from voxels to world millimetres (RAS), ``4 4``, on the CPU."""
+        spacing, centre = self.spacing_mm.double().cpu(), self.centre_mm.double().cpu()
+        affine = torch.eye(4, dtype=torch.float64)
+        affine[:3, :3] = spacing.diag()
+        affine[:3, 3] = centre - spacing * self.reference_voxel.cpu()
+        return affine
+
+    def crop(self, indices: Tensor, origins: Tensor, size: Size) -> Tensor:
+        """Cut a crop of one template for each sample.
+
+        The cost is that of the crops, except that ``"minmax"`` also reads whole templates. The
+        gradient is one volume for the whole batch.
+
+        Args:
+            indices: Template of each crop, ``b``, int64.
+            origins: First voxel of each crop, counted from the reference point, ``b 3``, int64.
+            size: Voxels of a crop.
+
+        Returns:
+            Crops with gradient to the templates, ``b 1 x y z``; 0 outside the templates.
+        """
+        corners = origins + self.reference_voxel
+        crops = crop_volumes(self.values, indices, corners, size)
+        if self.rescale == "clamp":
+            return clamp_to_unit(crops)
+        if self.rescale == "minmax":
+            is_inside = inside(corners, self.shape, size).to(crops)
+            return _rescale_to_unit(crops, self.values, indices) * is_inside
+        return crops
+
+    @torch.no_grad()
+    def volumes(self) -> Tensor:
+        """Return the templates as images, ``s x y z``, rescaled as in `crop`, without gradient."""
+        if self.rescale == "clamp":
+            return self.values.clamp(0, 1)
+        if self.rescale == "minmax":
+            every = torch.arange(len(self.modalities), device=self.values.device)
+            return _rescale_to_unit(self.values[:, None], self.values, every)[:, 0]
+        return self.values.detach().clone()
+
+    @torch.no_grad()
+    def statistics(self) -> dict[str, Tensor]:
+        """Describe each template by scalars such as ``"t1/mean"``, without waiting for the device.
+
+        ``touched`` is the share of voxels that are not 0 any more. Reads all templates, so ask for
+        it every now and then only.
+        """
+        values = self.values.flatten(1)
+        table = {
+            "mean": values.mean(dim=1),
+            "std": values.std(dim=1, correction=0),
+            "min": values.amin(dim=1),
+            "max": values.amax(dim=1),
+            "touched": values.count_nonzero(dim=1) / values.shape[1],
+        }
+        return {
+            f"{modality}/{name}": column[row]
+            for row, modality in enumerate(self.modalities)
+            for name, column in table.items()
+        }
+
+
+def _rescale_to_unit(crops: Tensor, volumes: Tensor, indices: Tensor) -> Tensor:
+    """Scale crops to [0, 1] by the extremes of the whole volume each comes from.
+
+    Source:
+        Published code; the small number is its own. While a template is constant, as all are at
+        first, gradients are 1e9 times larger than elsewhere: Adam does not mind, clipping does.
+    """
+    # Which templates are in use is known on the device only, how many is known here.
+    if len(indices) < len(volumes):
+        own = volumes.index_select(0, indices).flatten(1)
+        low, high = own.amin(dim=1), own.amax(dim=1)
+    else:
+        every = volumes.flatten(1)
+        low, high = every.amin(dim=1)[indices], every.amax(dim=1)[indices]
+    low, high = low.view(-1, 1, 1, 1, 1), high.view(-1, 1, 1, 1, 1)
+    return (crops - low) / (high - low + 1e-9)

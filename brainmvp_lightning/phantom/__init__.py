@@ -1,0 +1,1 @@
+"""Synthetic multi-contrast brain MRI made from real anatomy."""

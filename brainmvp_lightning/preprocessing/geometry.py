@@ -1,0 +1,98 @@
+"""One grid for all scans of a study, and the way onto it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_lightning.volumes.records import Size
+from brainmvp_lightning.volumes.transform import Affine
+
+Box = tuple[Size, Size]  # start and stop
+
+SAME_PLACE = 0.02  # of a voxel: transforms in headers are rounded to float32
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Axis-aligned isotropic grid, RAS+.
+
+    Args:
+        shape: Voxels along x, y, z.
+        affine: Voxel index to millimetres, 4 x 4.
+    """
+
+    shape: Size
+    affine: Affine
+
+
+def to_ras(array: NDArray[Any], affine: Affine) -> tuple[NDArray[Any], Affine]:
+    """Flip and swap the axes so that they point right, front and up as nearly as they can.
+
+    Returns:
+        A view of the array, and the transform of its voxels.
+    """
+    orientation = nib.io_orientation(affine)
+    turned = nib.apply_orientation(array, orientation)
+    return turned, affine @ nib.orientations.inv_ornt_aff(orientation, array.shape)
+
+
+def study_grid(shape: tuple[int, ...], affine: Affine, spacing_mm: float) -> Grid:
+    """Return the grid of a study from its reference scan.
+
+    A reference that already is axis-aligned and isotropic with this spacing gives its own grid;
+    otherwise the grid covers the reference's field of view, edges included, and is centred on it.
+
+    Args:
+        shape: Voxels of the reference, RAS.
+        affine: Its voxel index to millimetres.
+        spacing_mm: Edge of the new voxels.
+    """
+    aligned = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    aligned[:3, 3] = affine[:3, 3]
+    if _farthest(affine, aligned, shape) < SAME_PLACE * spacing_mm:
+        return Grid((shape[0], shape[1], shape[2]), aligned)
+    edges = _corners(shape, margin=0.5)
+    world = affine[:3, :3] @ edges + affine[:3, 3:]
+    lower, upper = world.min(axis=1), world.max(axis=1)
+    extent = np.maximum(np.ceil((upper - lower) / spacing_mm - SAME_PLACE), 1).astype(int)
+    aligned[:3, 3] = (lower + upper) / 2 - spacing_mm * (extent - 1) / 2
+    return Grid((int(extent[0]), int(extent[1]), int(extent[2])), aligned)
+
+
+def index_map(affine: Affine, grid: Grid) -> Affine:
+    """Return the matrix from voxel indices of `grid` to (fractional) indices of a scan."""
+    inverse: Affine = np.linalg.inv(affine) @ grid.affine
+    return inverse
+
+
+def whole_shift(matrix: Affine, shape: Size) -> tuple[int, int, int] | None:
+    """Return the shift in whole voxels if that is all an index map does, else None."""
+    shift = np.rint(matrix[:3, 3])
+    shifted = np.eye(4)
+    shifted[:3, 3] = shift
+    if _farthest(matrix, shifted, shape) >= SAME_PLACE:
+        return None
+    return int(shift[0]), int(shift[1]), int(shift[2])
+
+
+def is_separable(matrix: Affine, shape: Size) -> bool:
+    """Tell whether an index map scales and shifts each axis on its own."""
+    diagonal = np.diag([*np.diag(matrix)[:3], 1.0])
+    diagonal[:3, 3] = matrix[:3, 3]
+    return _farthest(matrix, diagonal, shape) < SAME_PLACE
+
+
+def _farthest(first: Affine, second: Affine, shape: tuple[int, ...]) -> float:
+    difference = first - second
+    moved = difference[:3, :3] @ _corners(shape, margin=0.0) + difference[:3, 3:]
+    return float(np.abs(moved).max())
+
+
+def _corners(shape: tuple[int, ...], margin: float) -> NDArray[np.float64]:
+    ends = [(-margin, extent - 1 + margin) for extent in shape]
+    return np.stack([axis.ravel() for axis in np.meshgrid(*ends, indexing="ij")])

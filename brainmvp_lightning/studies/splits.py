@@ -1,0 +1,70 @@
+"""Which patients train, validate and test; decided by a hash, so it never changes by accident."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+SPLITS = ("train", "val", "test")
+_SPELLINGS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def split_of(dataset: str, patient: str, ratios: Sequence[float] = (6, 1, 3), seed: int = 0) -> str:
+    """Return the split of a patient: ``train``, ``val`` or ``test``.
+
+    It depends on nothing but the arguments, so adding patients moves nobody, and all visits of a
+    patient share it. The shares hold on average, not exactly.
+
+    Args:
+        dataset: Data set of the patient.
+        patient: Name within the data set.
+        ratios: Relative size of train, val and test.
+        seed: Another seed deals the patients anew.
+
+    Raises:
+        ValueError: If the ratios are not three numbers of at least 0 with a sum above 0.
+
+    Source:
+        BrainMVP, supplement B: 6 : 1 : 3 by patient.
+    """
+    check_ratios(ratios)
+    key = "\0".join((str(seed), dataset, patient)).encode()
+    number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") / 2**64
+    position = number * sum(ratios)
+    if position < ratios[0]:
+        return "train"
+    return "val" if position < ratios[0] + ratios[1] else "test"
+
+
+def check_ratios(ratios: Sequence[float]) -> None:
+    """Check the shares of train, val and test.
+
+    Raises:
+        ValueError: If they are not three numbers of at least 0 with a sum above 0.
+    """
+    if len(ratios) != 3 or min(ratios) < 0 or sum(ratios) <= 0:
+        raise ValueError(
+            f"split_ratios must be three numbers for train, val, test such as [6, 1, 3], "
+            f"at least one above 0; got {list(ratios)}"
+        )
+
+
+def parse_split(text: str) -> str:
+    """Return the canonical name of a split.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    name = _SPELLINGS.get(text.strip().casefold())
+    if name is None:
+        raise ValueError(f"unknown split {text!r}; use train, val or test")
+    return name

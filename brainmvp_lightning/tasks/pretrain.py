@@ -1,0 +1,147 @@
+"""Pre-training with any backbone and any SSL method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from brainmvp_lightning.backbones.base import Backbone
+from brainmvp_lightning.batches import StepInfo, StudyBatch
+from brainmvp_lightning.methods.base import DataNeeds, LossTerms, SSLMethod
+from brainmvp_lightning.randomness import sample_key
+from brainmvp_lightning.tasks.base import AdamWOptions, Task, configure_adamw, planned_steps
+
+
+class PretrainTask(Task):
+    """Runs a method's views and losses, logs every term, optimises and validates.
+
+    Args:
+        backbone: Builds the network for a number of input channels; pre-training uses one.
+        method: Builds the SSL method for a backbone.
+        optimizer: Options of AdamW and its schedule.
+
+    Raises:
+        FloatingPointError: From a step, naming the first loss term that is not finite.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[int], Backbone],
+        method: Callable[[Backbone], SSLMethod],
+        optimizer: AdamWOptions = AdamWOptions(),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.backbone = backbone(1)
+        self.method = method(self.backbone)
+        self.optimizer_options = optimizer
+        self.pictures: dict[str, Tensor] = {}
+        """Volumes of the latest validation, for whoever draws them."""
+        self.num_faults = 0
+        """Scans that could not be read since the start."""
+        self.max_steps = 0
+        """Optimiser steps of the whole run; known once it has begun."""
+
+    @property
+    def needs(self) -> DataNeeds:
+        """What the method asks of the loader."""
+        return self.method.needs
+
+    def setup(self, stage: str) -> None:
+        """Let the method adapt to the data."""
+        del stage
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            raise ValueError("PretrainTask needs a data module that describes its data")
+        self.method.prepare(datamodule.describe())
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's union of many types
+        """Return AdamW with warm-up and cosine decay over the backbone and the method."""
+        options = self.optimizer_options
+        groups = [
+            {"params": list(self.backbone.parameters())},
+            *self.method.parameter_groups(options.learning_rate),
+        ]
+        self.max_steps = planned_steps(self.trainer)
+        return configure_adamw(self, groups, options)
+
+    def on_train_batch_start(self, batch: StudyBatch, batch_idx: int) -> None:
+        """Make torch's own generator, which stochastic layers use, a function of the step."""
+        del batch
+        seed: Any = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
+        epoch, rank = self.current_epoch, self.global_rank
+        torch.manual_seed(sample_key(seed, epoch, batch_idx, rank, "step"))
+
+    def training_step(self, batch: StudyBatch, batch_idx: int) -> Tensor:
+        """Return the weighted sum of the method's terms."""
+        terms = self._terms(batch, is_training=True)
+        total = self._total(terms, batch, "train")
+        self._report_faults(batch)
+        if batch_idx % self._log_interval() == 0:
+            self.log_dict({f"templates/{k}": v for k, v in self.method.step_metrics().items()})
+        return total
+
+    def validation_step(self, batch: StudyBatch, batch_idx: int) -> None:
+        """Score corruptions that are the same in every validation."""
+        terms = self._terms(batch, is_training=False)
+        self._total(terms, batch, "val")
+        self._report_faults(batch)
+        if batch_idx == 0:
+            self.pictures = {name: volume.cpu() for name, volume in terms.pictures.items()}
+
+    def _terms(self, batch: StudyBatch, *, is_training: bool) -> LossTerms:
+        step = self._step_info(is_training=is_training)
+        views = self.method.views(batch, step)
+        return self.method.loss(self.backbone, views, step)
+
+    def _step_info(self, *, is_training: bool) -> StepInfo:
+        return StepInfo(
+            step=self.global_step,
+            max_steps=self.max_steps,
+            epoch=self.current_epoch,
+            max_epochs=self.trainer.max_epochs or 0,
+            is_training=is_training,
+        )
+
+    def _total(self, terms: LossTerms, batch: StudyBatch, stage: str) -> Tensor:
+        self._check_finite(terms, batch)
+        weights = self.method.weights(self._step_info(is_training=stage == "train"))
+        total = torch.stack([weights[name] * term for name, term in terms.terms.items()]).sum()
+        scalars = {"total": total.detach(), **terms.metrics}
+        scalars.update({name: term.detach() for name, term in terms.terms.items()})
+        self.log_dict(
+            {f"{stage}/{name}": value.float() for name, value in scalars.items()},
+            batch_size=batch["num_studies"],
+            on_step=stage == "train",
+            on_epoch=stage == "val",
+            sync_dist=stage == "val",
+        )
+        self.log(f"{stage}/loss", total.detach(), prog_bar=True, logger=False, batch_size=1)
+        return total
+
+    def _log_interval(self) -> int:
+        trainer: Any = self.trainer
+        return max(1, int(trainer.log_every_n_steps))
+
+    def _check_finite(self, terms: LossTerms, batch: StudyBatch) -> None:
+        # On a GPU the question costs a synchronisation, so it is asked when logging asks anyway.
+        is_due = self.global_step % self._log_interval() == 0
+        if self.device.type != "cpu" and not is_due:
+            return
+        for name, term in terms.terms.items():
+            if not torch.isfinite(term):
+                studies = ", ".join(dict.fromkeys(batch["study"]))
+                raise FloatingPointError(
+                    f"loss term {name!r} is {float(term)} at step {self.global_step}, in a batch "
+                    f"of {studies}; lower the learning rate, train in bf16-mixed or 32-true, and "
+                    "look at these studies' intensities"
+                )
+
+    def _report_faults(self, batch: StudyBatch) -> None:
+        for fault in batch["faults"]:
+            self.num_faults += 1
+            self.print(f"scan set aside ({self.num_faults} so far): {fault}")
+        self.log("data/faults", float(self.num_faults), batch_size=1)

@@ -1,0 +1,1 @@
+"""How volumes are stored: NIfTI files and the cache."""

@@ -1,0 +1,40 @@
+from collections import Counter
+
+import pytest
+
+from brainmvp_lightning.studies.splits import parse_split, split_of
+
+
+def test_the_split_depends_on_nothing_but_the_patient_and_the_seed() -> None:
+    assert split_of("a", "p1") == split_of("a", "p1")
+    names = [f"p{number}" for number in range(40)]
+    assert [split_of("a", name) for name in names] != [
+        split_of("a", name, seed=1) for name in names
+    ]
+    assert [split_of("a", name) for name in names] != [split_of("b", name) for name in names]
+
+
+def test_shares_are_six_to_one_to_three() -> None:
+    counts = Counter(split_of("a", f"p{number}") for number in range(10_000))
+    # Standard deviation of a share of 0.6 over 10,000 patients: 0.005.
+    assert counts["train"] / 10_000 == pytest.approx(0.6, abs=0.02)
+    assert counts["val"] / 10_000 == pytest.approx(0.1, abs=0.012)
+    assert counts["test"] / 10_000 == pytest.approx(0.3, abs=0.02)
+
+
+def test_a_share_of_zero_stays_empty() -> None:
+    assert {split_of("a", f"p{number}", (1, 0, 0)) for number in range(200)} == {"train"}
+    assert {split_of("a", f"p{number}", (0, 0, 1)) for number in range(200)} == {"test"}
+
+
+@pytest.mark.parametrize("ratios", [(1, 1), (0, 0, 0), (2, -1, 1)])
+def test_bad_ratios_are_refused(ratios: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="split_ratios must be three numbers"):
+        split_of("a", "p", ratios)
+
+
+def test_spellings_of_splits() -> None:
+    names = ("Train", "training", "valid", "Validation", "test")
+    assert [parse_split(name) for name in names] == ["train", "train", "val", "val", "test"]
+    with pytest.raises(ValueError, match="unknown split 'trian'"):
+        parse_split("trian")

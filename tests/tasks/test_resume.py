@@ -1,0 +1,78 @@
+"""A run that was interrupted in the middle of an epoch goes on as if it had not been."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
+from tests.training import LossRecord, small_data, small_task, small_trainer
+
+
+class Interrupt(Callback):
+    """Stops the run like a power cut would: nothing is saved any more."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("cut")
+
+
+def state_of(folder: Path) -> dict[str, torch.Tensor]:
+    saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    state: dict[str, torch.Tensor] = saved["state_dict"]
+    return state
+
+
+def run(folder: Path, cache: Path, *callbacks: Callback, **options: Any) -> dict[int, float]:
+    record = LossRecord()
+    trainer = small_trainer(folder, record, *callbacks)
+    trainer.fit(small_task(), small_data(cache, **options), ckpt_path="last")
+    return record.losses
+
+
+@pytest.mark.filterwarnings("ignore:.*no last checkpoint available.*")
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+def test_losses_and_weights_are_those_of_an_uninterrupted_run(
+    cache_folder: Path, tmp_path: Path, step: int
+) -> None:
+    # Five studies in batches of two: three steps an epoch, so steps 2, 4 and 5 are inside one.
+    whole = run(tmp_path / "whole", cache_folder)
+    with pytest.raises(RuntimeError, match="cut"):
+        run(tmp_path / "cut", cache_folder, Interrupt(step))
+    rest = run(tmp_path / "cut", cache_folder)
+    assert sorted(whole) == list(range(1, 10))
+    # The cut came before the checkpoint of its step, which is therefore done again.
+    assert sorted(rest) == list(range(step, 10))
+    assert rest == {step: whole[step] for step in rest}
+    first, second = state_of(tmp_path / "whole"), state_of(tmp_path / "cut")
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    assert "method.templates.values" in first
+
+
+@pytest.mark.filterwarnings("ignore:.*no last checkpoint available.*")
+def test_losses_do_not_depend_on_the_number_of_workers(cache_folder: Path, tmp_path: Path) -> None:
+    without = run(tmp_path / "none", cache_folder)
+    with_two = run(tmp_path / "two", cache_folder, num_workers=2)
+    assert with_two == without
+
+
+@pytest.mark.filterwarnings("ignore:.*no last checkpoint available.*")
+def test_resuming_with_another_batch_size_is_refused(cache_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="cut"):
+        run(tmp_path, cache_folder, Interrupt(2))
+    with pytest.raises(ValueError, match="3 batches per epoch, this run has 5"):
+        run(tmp_path, cache_folder, batch_size=1)
+
+
+def test_a_split_without_studies_is_named(cache_folder: Path) -> None:
+    data: PretrainDataModule = small_data(cache_folder)
+    with pytest.raises(ValueError, match="0 test studies"):
+        data.studies("test")
