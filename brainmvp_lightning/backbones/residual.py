@@ -7,6 +7,8 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional
 
+from brainmvp_lightning.backbones.norms import ExactGroupNorm
+
 NUM_GROUPS = 8  # published UNET3D
 
 
@@ -23,9 +25,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         num_groups = math.gcd(NUM_GROUPS, width)
-        self.norm1 = nn.GroupNorm(num_groups, width)
+        self.norm1 = ExactGroupNorm(num_groups, width)
         self.conv1 = nn.Conv3d(width, width, kernel_size=3, padding=1)
-        self.norm2 = nn.GroupNorm(num_groups, width)
+        self.norm2 = ExactGroupNorm(num_groups, width)
         self.conv2 = nn.Conv3d(width, width, kernel_size=3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class UNET3D(Backbone):
         widths: Channels of each level, finest first.
         depths: Residual blocks of each level.
         channels_last: Whether maps lie channels last in memory, whatever the layout of the image.
-            Results do not depend on it; on a CPU the convolutions are up to twice as fast.
+            Results do not depend on it; on a CPU, narrow networks are up to twice as fast this way.
 
     Raises:
         ValueError: If `widths` and `depths` do not describe the same levels.

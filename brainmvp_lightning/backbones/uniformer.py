@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.backbones.initialisation import init_weights
+from brainmvp_lightning.backbones.norms import ExactBatchNorm3d
 from brainmvp_lightning.backbones.registry import BACKBONES
 from brainmvp_lightning.backbones.stage import Stage
 from brainmvp_lightning.backbones.uniformer_blocks import (
@@ -77,7 +78,7 @@ class UniFormer(Backbone):
                 for chance in chances[level]
             ]
             self.stages.append(Stage(PatchEmbedding(finer, width), blocks, channels_last))
-        self.norm = nn.BatchNorm3d(widths[-1])
+        self.norm = ExactBatchNorm3d(widths[-1])
         self.apply(init_weights)
 
     def forward(self, image: Tensor) -> list[Tensor]:

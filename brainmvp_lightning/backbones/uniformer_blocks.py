@@ -9,6 +9,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from brainmvp_lightning.backbones.norms import ExactBatchNorm3d
+
 BLOCK_NORM_EPS = 1e-6  # published UniFormer; the norm of a patch embedding keeps torch's 1e-5
 
 
@@ -43,18 +45,18 @@ class ConvolutionBlock(nn.Module):
     def __init__(self, width: int, mlp_width: int, drop_path: float) -> None:
         super().__init__()
         self.drop_path = drop_path
-        self.position = _depthwise(width, 3)
+        self.position = DepthwiseConv3d(width, 3)
         self.mixing = nn.Sequential(
             OrderedDict(
-                norm=nn.BatchNorm3d(width),
+                norm=ExactBatchNorm3d(width),
                 fc1=nn.Conv3d(width, width, kernel_size=1),
-                depthwise=_depthwise(width, 5),
+                depthwise=DepthwiseConv3d(width, 5),
                 fc2=nn.Conv3d(width, width, kernel_size=1),
             )
         )
         self.mlp = nn.Sequential(
             OrderedDict(
-                norm=nn.BatchNorm3d(width),
+                norm=ExactBatchNorm3d(width),
                 fc1=nn.Conv3d(width, mlp_width, kernel_size=1),
                 act=nn.GELU(),
                 fc2=nn.Conv3d(mlp_width, width, kernel_size=1),
@@ -85,7 +87,7 @@ class AttentionBlock(nn.Module):
     def __init__(self, width: int, mlp_width: int, drop_path: float, head_width: int) -> None:
         super().__init__()
         self.drop_path = drop_path
-        self.position = _depthwise(width, 3)
+        self.position = DepthwiseConv3d(width, 3)
         self.attention = SelfAttention(width, head_width)
         self.mlp = nn.Sequential(
             OrderedDict(
@@ -106,6 +108,24 @@ class AttentionBlock(nn.Module):
 
     def _dropped(self, branch: Tensor) -> Tensor:
         return drop_path(branch, self.drop_path if self.training else 0.0)
+
+
+class DepthwiseConv3d(nn.Conv3d):
+    """Convolution of each channel by itself that keeps the size.
+
+    Args:
+        width: Channels.
+        kernel_size: Edge of the kernel, odd.
+    """
+
+    def __init__(self, width: int, kernel_size: int) -> None:
+        super().__init__(width, width, kernel_size, padding=kernel_size // 2, groups=width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``b c x y z`` to the same shape."""
+        # Gives the axis of length 1 the same stride in weight and gradient; DDP warns otherwise.
+        weight = self.weight.squeeze(1).unsqueeze(1)
+        return functional.conv3d(x, weight, self.bias, padding=self.padding, groups=self.groups)
 
 
 class SelfAttention(nn.Module):
@@ -149,7 +169,3 @@ def drop_path(branch: Tensor, chance: float) -> Tensor:
     keep = torch.rand(branch.shape[0], device=branch.device) >= chance  # b
     scale = keep.to(branch.dtype) / (1.0 - chance)
     return branch * scale.view(-1, *[1] * (branch.ndim - 1))
-
-
-def _depthwise(width: int, kernel_size: int) -> nn.Conv3d:
-    return nn.Conv3d(width, width, kernel_size, padding=kernel_size // 2, groups=width)

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -22,16 +22,32 @@ class TeachingParser(ArgumentParser):
     """Parser that ends a wrong call with one sentence and hints; see `explain`."""
 
     registries: tuple[Registry[Any], ...] = ()
+    classes: tuple[type, ...] = ()
+    """Classes that may be named beside the registered ones."""
+    # Shared with the parsers of subcommands, which are other objects and see a part of the words.
+    argv: ClassVar[list[str]] = []
+
+    def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Parse, and remember what the user wrote."""
+        TeachingParser.argv[:] = sys.argv[1:] if args is None else [str(word) for word in args]
+        return super().parse_args(args, *more, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Write the explained message and exit with code 2."""
-        words = set(_user_words(sys.argv[1:]))
+        del ex  # the message has its words already
+        words = set(_user_words(TeachingParser.argv))
         names = {registry.kind: registry.names() for registry in self.registries}
+        names["class"] = [cls.__name__ for cls in self.classes]
         options = {option for action in self._actions for option in _WORD.findall(action.dest)}
         for registry in self.registries:
-            options.update(_options(registry))
-        text = explain(f"{message} {ex or ''}", words, names, options)
-        sys.stderr.write(f"{self.prog}: error: {text}\n(see {self.prog} --help)\n")
+            options.update(
+                option for name in registry.names() for option in _options(registry.get(name))
+            )
+        for cls in self.classes:
+            options.update(_options(cls))
+        text = explain(message, words, names, options)
+        prog = self.prog.replace(" [options]", "")
+        sys.stderr.write(f"{prog}: error: {text}\n(see {prog} --help)\n")
         raise SystemExit(2)
 
     def instantiate_classes(self, cfg: Any, **kwargs: Any) -> Any:  # noqa: ANN401
@@ -94,9 +110,8 @@ def _condense(message: str) -> str:
     return text if len(text) < 600 else text[:600] + " ..."
 
 
-def _options(registry: Registry[Any]) -> Iterator[str]:
-    for name in registry.names():
-        yield from inspect.signature(registry.get(name)).parameters
+def _options(cls: type) -> Iterable[str]:
+    return inspect.signature(cls).parameters
 
 
 def _user_words(argv: list[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from typing import Any
@@ -24,7 +25,7 @@ from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
 from brainmvp_lightning.heads.registry import HEADS
 from brainmvp_lightning.masking.registry import MASKING
 from brainmvp_lightning.methods.registry import METHODS
-from brainmvp_lightning.tasks.base import Task
+from brainmvp_lightning.tasks.base import AdamWOptions, Task
 from brainmvp_lightning.tasks.pretrain import PretrainTask
 from brainmvp_lightning.volumes.cache import CacheError
 
@@ -46,6 +47,7 @@ class TrainerParser(TeachingParser, LightningArgumentParser):
     """Lightning's parser with errors that teach."""
 
     registries = (BACKBONES, MASKING, HEADS, METHODS)
+    classes = (*SHIPPED, AdamWOptions, pl.Trainer)
 
 
 class BrainMVPCLI(LightningCLI):
@@ -72,10 +74,14 @@ class BrainMVPCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
         """Return a parser whose errors teach."""
         kwargs.setdefault("dump_header", [f"lightning.pytorch=={lightning.__version__}"])
+        kwargs.setdefault("allow_abbrev", False)
         parser = TrainerParser(**kwargs)
-        parser.prog = "brainmvp"
         parser.add_argument("-c", "--config", action="config", help="YAML file; may be repeated")
         return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
+        """Parse the words we are given, whatever those of the process are."""
+        self.config = parser.parse_args(nulls_as_configs(args))
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Make the seed of the run the seed of the data."""
@@ -110,8 +116,41 @@ def main(argv: list[str]) -> int:
     # Lightning's advice on worker counts and logging intervals misleads on small cohorts.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+    # Lightning 2.6 calls methods that jsonargparse 4.49 has given other names.
+    warnings.filterwarnings("ignore", "(?s).*(JsonargparseDeprecationWarning|deprecated in v4).*")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
     BrainMVPCLI(argv)
     return 0
+
+
+def nulls_as_configs(words: list[str]) -> list[str]:
+    """Turn ``--model.method.contrast null`` into a configuration that says the same.
+
+    On the command line jsonargparse takes the null of an option inside a class for the word
+    "None"; in a configuration it takes it for what it is.
+    """
+    result: list[str] = []
+    position = 0
+    while position < len(words):
+        name, equals, value = words[position].partition("=")
+        step = 1
+        if not equals and position + 1 < len(words):
+            value, step = words[position + 1], 2
+        keys = name.removeprefix("--").split(".")
+        if value == "null" and keys[0] in ("model", "data") and len(keys) > 2:
+            result += ["--config", _nested(keys)]
+        else:
+            step = 1
+            result.append(words[position])
+        position += step
+    return result
+
+
+def _nested(keys: list[str]) -> str:
+    value: Any = None
+    for key in reversed(keys[1:]):
+        value = {"init_args": {key: value}} if key != "init_args" else value
+    return json.dumps({keys[0]: value})
 
 
 def _stop(command: str, error: Exception) -> None:

@@ -1,0 +1,116 @@
+"""Files of weights to tensors by name, without ever running code that a file carries."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from brainmvp_lightning.weights.errors import WeightsError
+
+SUFFIX = ".safetensors"
+DIGEST_KEY = "xxh3_64"
+_WRAPPER = "module."  # left by DataParallel
+_TABLES = ("state_dict", "model_state_dict", "model")
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a ``.safetensors`` file or of a PyTorch checkpoint.
+
+    A leading ``module.`` is cut from the names.
+
+    Args:
+        path: PyTorch checkpoints hold a table of tensors, or one under ``"state_dict"``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        WeightsError: If it is damaged, holds no tensors, or could be read only by running code.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of weights; check the path")
+    is_safetensors = path.suffix == SUFFIX
+    tensors = read_safetensors(path)[0] if is_safetensors else _read_checkpoint(path)
+    if not tensors:
+        raise WeightsError(f"{path} holds no named tensors; give a file with a 'state_dict'")
+    return {name.removeprefix(_WRAPPER): tensor for name, tensor in tensors.items()}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a ``.safetensors`` file; other files have none."""
+    return read_safetensors(path)[1] if path.suffix == SUFFIX else {}
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and the metadata of a ``.safetensors`` file.
+
+    Raises:
+        WeightsError: If it is damaged; files of ours carry a digest to tell.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            metadata: dict[str, str] = file.metadata() or {}
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path} is damaged or no safetensors file ({error}); copy or download it again"
+        ) from error
+    if DIGEST_KEY in metadata and metadata[DIGEST_KEY] != digest(tensors):
+        raise WeightsError(f"{path} is damaged: its digest differs; copy or download it again")
+    return tensors, metadata
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the XXH3 sum of names, shapes and values."""
+    total = xxhash.xxh3_64()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    damaged = f"{path} is damaged or no PyTorch checkpoint; copy or download it again"
+    if not _is_intact(path):
+        raise WeightsError(damaged)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} is refused: it holds Python objects that only running code would restore, or "
+            "is damaged; save it anew with torch.save({'state_dict': model.state_dict()}, path)"
+        ) from error
+    except Exception as error:  # a damaged pickle fails in any way there is
+        raise WeightsError(damaged) from error
+    return _named_tensors(content)
+
+
+def _is_intact(path: Path) -> bool:
+    """Tell whether a file may be a checkpoint, old (a pickle) or new (an archive).
+
+    Checks the sums of an archive, which torch does not: a flipped bit would load silently.
+    """
+    with path.open("rb") as file:
+        if file.read(1) == b"\x80":
+            return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError):
+        return False
+
+
+def _named_tensors(content: Any) -> dict[str, Tensor]:  # noqa: ANN401 - whatever was saved
+    if not isinstance(content, Mapping):
+        return {}
+    for table in _TABLES:
+        if isinstance(content.get(table), Mapping):
+            return _named_tensors(content[table])
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

@@ -1,0 +1,171 @@
+"""What every network of ours promises, and what is special to each."""
+
+import pytest
+import torch
+from torch import nn
+
+from brainmvp_lightning.backbones.base import Backbone
+from brainmvp_lightning.backbones.registry import BACKBONES
+from brainmvp_lightning.backbones.unet3d import UNET3D
+from brainmvp_lightning.backbones.uniformer import (
+    UniFormer,
+    UniFormerBase,
+    UniFormerSmall,
+    UniFormerTiny,
+)
+from brainmvp_lightning.backbones.uniformer_blocks import drop_path
+
+SMALL = {
+    "uniformer": lambda channels, **options: UniFormer(
+        channels, widths=(8, 8, 16, 16), depths=(1, 1, 2, 1), head_width=8, **options
+    ),
+    "unet3d": lambda channels, **options: UNET3D(
+        channels, widths=(8, 16), depths=(1, 2), **options
+    ),
+}
+EACH = pytest.mark.parametrize("network", SMALL)
+
+
+def num_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def on_meta(cls: type[Backbone]) -> Backbone:
+    with torch.device("meta"):
+        return cls(1)  # type: ignore[call-arg]
+
+
+@EACH
+@pytest.mark.parametrize("channels", [1, 4])
+def test_features_have_the_promised_shapes_on_a_non_cubic_image(
+    network: str, channels: int
+) -> None:
+    backbone = SMALL[network](channels)
+    features = backbone(torch.rand(2, channels, 16, 32, 48))
+    assert [tuple(level.shape) for level in features] == [
+        (2, width, 16 // stride, 32 // stride, 48 // stride)
+        for width, stride in zip(backbone.feature_channels, backbone.strides, strict=True)
+    ]
+
+
+@EACH
+def test_every_parameter_gets_a_gradient_from_the_last_level(network: str) -> None:
+    backbone = SMALL[network](1)
+    backbone(torch.rand(2, 1, 32, 32, 32))[-1].square().sum().backward()
+    assert [name for name, p in backbone.named_parameters() if p.grad is None] == []
+
+
+@EACH
+def test_gradients_lie_in_memory_like_their_parameters(network: str) -> None:
+    # Else distributed training warns and copies.
+    backbone = SMALL[network](1)
+    backbone(torch.rand(2, 1, 32, 32, 32))[-1].square().sum().backward()
+    assert all(parameter.grad.stride() == parameter.stride() for parameter in backbone.parameters())
+
+
+@EACH
+@pytest.mark.parametrize("is_training", [False, True])
+def test_layout_in_memory_does_not_change_features_or_gradients(
+    network: str, is_training: bool
+) -> None:
+    results = []
+    for channels_last in (True, False):
+        torch.manual_seed(0)
+        backbone = SMALL[network](1, channels_last=channels_last).train(is_training)
+        features = backbone(torch.rand(2, 1, 32, 32, 48, generator=torch.manual_seed(1)))
+        features[-1].square().mean().backward()
+        results.append([*features, *(parameter.grad for parameter in backbone.parameters())])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@EACH
+def test_a_converted_model_and_image_give_the_same_features(network: str) -> None:
+    torch.manual_seed(0)
+    backbone = SMALL[network](4).eval()
+    image = torch.rand(2, 4, 32, 32, 32)
+    plain = backbone(image)
+    backbone.to(memory_format=torch.channels_last_3d)
+    converted = backbone(image.contiguous(memory_format=torch.channels_last_3d))
+    for one, other in zip(plain, converted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@EACH
+def test_state_dict_round_trip(network: str) -> None:
+    first, second = SMALL[network](1), SMALL[network](1)
+    first(torch.rand(2, 1, 32, 32, 32))  # moves running statistics
+    second.load_state_dict(first.state_dict())
+    image = torch.rand(1, 1, 32, 32, 32)
+    for one, other in zip(first.eval()(image), second.eval()(image), strict=True):
+        assert torch.equal(one, other)
+
+
+@EACH
+def test_bfloat16_autocast_stays_finite(network: str) -> None:
+    backbone = SMALL[network](1)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = backbone(torch.rand(2, 1, 32, 32, 32))
+    features[-1].float().square().mean().backward()
+    assert all(level.isfinite().all() for level in features)
+    assert all(parameter.grad.isfinite().all() for parameter in backbone.parameters())
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((1, 1, 32, 33, 32), "multiples of"), ((1, 2, 32, 32, 32), "takes images b 1 x y z")],
+)
+def test_a_wrong_image_is_refused(network: str, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SMALL[network](1)(torch.rand(shape))
+
+
+@pytest.mark.parametrize(
+    ("cls", "millions"),
+    [(UniFormerTiny, 2.54), (UniFormerSmall, 22.04), (UniFormerBase, 50.45), (UNET3D, 17.59)],
+)
+def test_parameter_counts(cls: type[Backbone], millions: float) -> None:
+    assert num_parameters(on_meta(cls)) / 1e6 == pytest.approx(millions, abs=0.1)
+
+
+def test_variants_are_registered_and_keep_the_other_options() -> None:
+    assert {"uniformer_tiny", "uniformer_small", "uniformer_base", "unet3d"} <= set(
+        BACKBONES.names()
+    )
+    assert UniFormerTiny(1, drop_path=0.2).stages[3].blocks[1].drop_path == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"head_width": 48}, "head_width 48 does not divide"),
+        ({"drop_path": 1.0}, r"chance in \[0, 1\)"),
+        ({"widths": (8, 8, 64)}, "four widths and four depths"),
+        ({"depths": (1, 1, 1, 0)}, "four widths and four depths"),
+    ],
+)
+def test_impossible_uniformers_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        UniFormer(1, **options)  # type: ignore[arg-type]
+
+
+def test_unet3d_needs_a_depth_for_each_width() -> None:
+    with pytest.raises(ValueError, match="one width and one depth"):
+        UNET3D(1, widths=(8, 16), depths=(1,))
+
+
+def test_drop_path_keeps_the_expectation_and_whole_samples() -> None:
+    torch.manual_seed(0)
+    dropped = drop_path(torch.ones(4000, 2, 3), 0.25)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert torch.equal(dropped.amin(dim=(1, 2)), dropped.amax(dim=(1, 2)))
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_drop_path_of_zero_leaves_the_generator_alone() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    branch = torch.ones(2, 3)
+    assert drop_path(branch, 0.0) is branch
+    assert torch.equal(before, torch.get_rng_state())
