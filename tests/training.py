@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 
 from brainmvp_lightning.backbones.unet3d import UNET3D
 from brainmvp_lightning.callbacks.checkpoints import LastCheckpoint
@@ -61,7 +61,7 @@ def small_trainer(folder: Path, *callbacks: Callback, epochs: int = 3) -> pl.Tra
         devices=1,
         max_epochs=epochs,
         logger=False,
-        enable_progress_bar=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from itertools import accumulate
 from typing import Any
 
@@ -22,14 +23,16 @@ NUM_CONVOLUTION_STAGES = 2  # of the four; fine maps have too many voxels for at
 
 
 class UniFormer(Backbone):
-    """Four stages of stride 2: two of convolution blocks, then two of self-attention blocks.
+    """Four stages: two of convolution blocks, then two of self-attention blocks.
 
-    Features are the outputs of the stages, at 1/2, 1/4, 1/8 and 1/16 of the image's resolution.
+    Features are the outputs of the stages, at 1/2, 1/4, 1/8 and 1/16 of the image's resolution
+    where each stage has stride 2.
 
     Args:
         in_channels: Channels of the image.
         widths: Channels of each stage.
         depths: Blocks of each stage.
+        stage_strides: Factor by which each stage lowers the resolution (published: 2 each).
         head_width: Channels of one attention head; divides the widths of stages 3 and 4.
         mlp_ratio: Hidden channels of a block's perceptron over the width of its stage.
         drop_path: Chance that the last block skips a branch for a sample in training, in [0, 1);
@@ -46,7 +49,6 @@ class UniFormer(Backbone):
         BrainMVP, section 4; UniFormer (arXiv 2201.04676), "small".
     """
 
-    strides = (2, 4, 8, 16)
     decoder = "transposed"
 
     def __init__(
@@ -55,6 +57,7 @@ class UniFormer(Backbone):
         *,
         widths: tuple[int, int, int, int] = (64, 128, 320, 512),
         depths: tuple[int, int, int, int] = (3, 4, 8, 3),
+        stage_strides: tuple[int, int, int, int] = (2, 2, 2, 2),
         head_width: int = 64,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
@@ -66,10 +69,12 @@ class UniFormer(Backbone):
             raise ValueError(f"drop_path is a chance in [0, 1), got {drop_path}")
         self.in_channels = in_channels
         self.feature_channels = tuple(widths)
+        self.strides = tuple(accumulate(stage_strides, operator.mul))
         chances = _ramp(drop_path, depths)
         self.stages = nn.ModuleList()
         for level, width in enumerate(widths):
             finer = widths[level - 1] if level else in_channels
+            entry = PatchEmbedding(finer, width, stage_strides[level])
             mlp_width = int(width * mlp_ratio)
             blocks = [
                 ConvolutionBlock(width, mlp_width, chance)
@@ -77,7 +82,7 @@ class UniFormer(Backbone):
                 else AttentionBlock(width, mlp_width, chance, head_width)
                 for chance in chances[level]
             ]
-            self.stages.append(Stage(PatchEmbedding(finer, width), blocks, channels_last))
+            self.stages.append(Stage(entry, blocks, channels_last))
         self.norm = ExactBatchNorm3d(widths[-1])
         self.apply(init_weights)
 
@@ -95,22 +100,30 @@ class UniFormer(Backbone):
 
 @BACKBONES.register("uniformer_tiny")
 class UniFormerTiny(UniFormer):
-    """UniFormer of 2.5 M parameters for a CPU; ours, the paper has none so small.
+    """UniFormer of 0.6 M parameters for a CPU; ours, the paper has none so small.
 
-    Fine maps are narrow and coarse ones wide, because it is the fine ones that cost time.
+    Fine maps are narrow and coarse ones wide, because it is the fine ones that cost time. The last
+    stage keeps the resolution: voxels of 2 or 3 mm, which a CPU can afford, hold too much detail
+    for features at 1/16 of it.
     """
 
     def __init__(
         self,
         in_channels: int,
         *,
-        widths: tuple[int, int, int, int] = (16, 32, 128, 256),
-        depths: tuple[int, int, int, int] = (1, 2, 3, 2),
+        widths: tuple[int, int, int, int] = (16, 32, 64, 128),
+        depths: tuple[int, int, int, int] = (1, 1, 2, 2),
+        stage_strides: tuple[int, int, int, int] = (2, 2, 2, 1),
         head_width: int = 32,
         **options: Any,  # noqa: ANN401 - handed through to UniFormer
     ) -> None:
         super().__init__(
-            in_channels, widths=widths, depths=depths, head_width=head_width, **options
+            in_channels,
+            widths=widths,
+            depths=depths,
+            stage_strides=stage_strides,
+            head_width=head_width,
+            **options,
         )
 
 

@@ -15,20 +15,21 @@ BLOCK_NORM_EPS = 1e-6  # published UniFormer; the norm of a patch embedding keep
 
 
 class PatchEmbedding(nn.Module):
-    """Halve the resolution by a convolution without overlap, then normalise each voxel.
+    """Lower the resolution by a convolution without overlap, then normalise each voxel.
 
     Args:
         in_channels: Channels of the finer map.
         width: Channels of the coarser map.
+        stride: Factor of the resolution; 1 keeps it and changes the channels only.
     """
 
-    def __init__(self, in_channels: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int = 2) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(in_channels, width, kernel_size=2, stride=2)
+        self.conv = nn.Conv3d(in_channels, width, kernel_size=stride, stride=stride)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, finer: Tensor) -> Tensor:
-        """Map ``b in_channels 2x 2y 2z`` to ``b width x y z``, channels last in memory."""
+        """Map ``b in_channels sx sy sz`` to ``b width x y z``, channels last in memory."""
         voxels: Tensor = self.norm(self.conv(finer).movedim(1, -1))  # b x y z c
         return voxels.movedim(-1, 1)
 

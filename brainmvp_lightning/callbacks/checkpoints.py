@@ -63,8 +63,10 @@ class SaveRunConfig(SaveConfigCallback):
         """Write the file; Lightning calls this on the first process only."""
         del pl_module, stage
         folders = {Path(trainer.default_root_dir)}
-        if trainer.log_dir:
-            folders.add(Path(trainer.log_dir))
+        # Not trainer.log_dir: that asks all processes, and the others are not here.
+        log_dir = getattr(trainer.logger, "log_dir", None)
+        if log_dir:
+            folders.add(Path(log_dir))
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
             self.parser.save(

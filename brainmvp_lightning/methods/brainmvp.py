@@ -79,7 +79,11 @@ class BrainMVP(SSLMethod):
         self.templates: ModalityTemplates | None = None
         if self.distillation or self.contrast:
             self.templates = ModalityTemplates(
-                templates.modalities, templates.shape, templates.rescale
+                templates.modalities,
+                templates.shape,
+                templates.rescale,
+                templates.start,
+                templates.smooth_gradient,
             )
         self.template_of: Tensor | None
         self.register_buffer("template_of", None, persistent=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from brainmvp_lightning.batches import Size
 
@@ -35,6 +37,18 @@ def clamp_to_unit(values: Tensor) -> Tensor:
     """Clamp to [0, 1], with gradient also where a step would lead back into the range."""
     clamped: Tensor = _Clamp.apply(values)  # type: ignore[no-untyped-call]
     return clamped
+
+
+def smooth_gradient_of(crops: Tensor, sigma: float) -> Tensor:
+    """Return `crops` unchanged, ``b 1 x y z``, with a gradient that a Gaussian has smoothed.
+
+    Args:
+        crops: What to hand through.
+        sigma: Standard deviation of the Gaussian in voxels, above 0; it is cut off at three of
+            them, and voxels beyond the crop count as 0.
+    """
+    smoothed: Tensor = _SmoothGradient.apply(crops, sigma)  # type: ignore[no-untyped-call]
+    return smoothed
 
 
 def inside(corners: Tensor, shape: tuple[int, ...], size: Size) -> Tensor:
@@ -70,6 +84,26 @@ class _Crop(torch.autograd.Function):
         total = gradient.new_zeros(ctx.shape)
         total.view(-1).index_add_(0, flat.flatten(), seen.flatten())
         return total, None, None, None
+
+
+class _SmoothGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, crops: Tensor, sigma: float) -> Tensor:  # noqa: ANN401 - torch's
+        ctx.sigma = sigma
+        return crops.view_as(crops)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401 - torch's
+        reach = math.ceil(3 * ctx.sigma)
+        steps = torch.arange(-reach, reach + 1, device=gradient.device, dtype=gradient.dtype)
+        kernel = torch.softmax(-0.5 * (steps / ctx.sigma) ** 2, dim=0)
+        for axis in range(3):
+            shape = [1, 1, 1, 1, 1]
+            shape[2 + axis] = len(kernel)
+            padding = [reach if i == axis else 0 for i in range(3)]
+            gradient = functional.conv3d(gradient, kernel.view(shape), padding=padding)
+        return gradient, None
 
 
 class _Clamp(torch.autograd.Function):

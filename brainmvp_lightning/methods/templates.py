@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from brainmvp_lightning.batches import Size
-from brainmvp_lightning.methods.crops import clamp_to_unit, crop_volumes, inside
+from brainmvp_lightning.methods.crops import clamp_to_unit, crop_volumes, inside, smooth_gradient_of
 
 PUBLISHED_MODALITIES = ("flair", "t1", "t1ce", "t2", "mra", "pd", "dwi", "adc")
 
@@ -25,6 +25,12 @@ class TemplateOptions:
         shape: Voxels of each template, at the spacing of the prepared data.
         rescale: How a template becomes an image: ``"raw"`` takes it as it is; ``"clamp"`` limits it
             to [0, 1]; ``"minmax"`` scales the whole template to [0, 1] (published code).
+        start: Value that all voxels start from (paper: 0). Grey, such as 0.4, helps short runs: a
+            hole that is darker than tissue looks like air, and brighter is then worse before it is
+            better.
+        smooth_gradient: Standard deviation, in voxels, of a Gaussian that the gradient of each crop
+            is smoothed with; 0 leaves it alone (paper). Helps short runs, in which a voxel is seen
+            too seldom for its noise to average out.
         lr_scale: Factor of the learning rate.
         weight_decay: Weight decay of the templates alone. It pulls voxels that no crop touches
             towards their start, 0, and darkens the others, hence none by default.
@@ -36,6 +42,8 @@ class TemplateOptions:
     modalities: tuple[str, ...] = PUBLISHED_MODALITIES
     shape: tuple[int, int, int] = (240, 240, 155)
     rescale: Rescale = "raw"
+    start: float = 0.0
+    smooth_gradient: float = 0.0
     lr_scale: float = 1.0
     weight_decay: float = 0.0
 
@@ -50,9 +58,11 @@ class ModalityTemplates(nn.Module):
         modalities: Modality of each template, in order.
         shape: Voxels of each template.
         rescale: See `TemplateOptions`.
+        start: See `TemplateOptions`.
+        smooth_gradient: See `TemplateOptions`.
 
     Attributes:
-        values: The learnable volumes, ``s x y z``, zeros at first.
+        values: The learnable volumes, ``s x y z``.
         spacing_mm: Edge lengths of a voxel, 3; set by `place`.
         centre_mm: World coordinates (RAS) of the reference point, 3; set by `place`.
 
@@ -63,7 +73,14 @@ class ModalityTemplates(nn.Module):
         BrainMVP, section 3.2: zeros learn faster and look better than noise.
     """
 
-    def __init__(self, modalities: tuple[str, ...], shape: Size, rescale: Rescale = "raw") -> None:
+    def __init__(
+        self,
+        modalities: tuple[str, ...],
+        shape: Size,
+        rescale: Rescale = "raw",
+        start: float = 0.0,
+        smooth_gradient: float = 0.0,
+    ) -> None:
         super().__init__()
         if not modalities or len(set(modalities)) < len(modalities):
             raise ValueError(
@@ -74,7 +91,9 @@ class ModalityTemplates(nn.Module):
         self.modalities = tuple(modalities)
         self.shape: Size = shape
         self.rescale = rescale
-        self.values = nn.Parameter(torch.zeros(len(modalities), *shape))
+        self.start = start
+        self.smooth_gradient = smooth_gradient
+        self.values = nn.Parameter(torch.full((len(modalities), *shape), start))
         self.spacing_mm: Tensor
         self.centre_mm: Tensor
         self.register_buffer("spacing_mm", torch.ones(3))
@@ -115,6 +134,8 @@ class ModalityTemplates(nn.Module):
         """
         corners = origins + self.reference_voxel
         crops = crop_volumes(self.values, indices, corners, size)
+        if self.smooth_gradient > 0:
+            crops = smooth_gradient_of(crops, self.smooth_gradient)
         if self.rescale == "clamp":
             return clamp_to_unit(crops)
         if self.rescale == "minmax":
@@ -136,8 +157,8 @@ class ModalityTemplates(nn.Module):
     def statistics(self) -> dict[str, Tensor]:
         """Describe each template by scalars such as ``"t1/mean"``, without waiting for the device.
 
-        ``touched`` is the share of voxels that are not 0 any more. Reads all templates, so ask for
-        it every now and then only.
+        ``touched`` is the share of voxels that have left their start. Reads all templates, so ask
+        for it every now and then only.
         """
         values = self.values.flatten(1)
         table = {
@@ -145,7 +166,7 @@ class ModalityTemplates(nn.Module):
             "std": values.std(dim=1, correction=0),
             "min": values.amin(dim=1),
             "max": values.amax(dim=1),
-            "touched": values.count_nonzero(dim=1) / values.shape[1],
+            "touched": (values != self.start).float().mean(dim=1),
         }
         return {
             f"{modality}/{name}": column[row]

@@ -123,7 +123,7 @@ def test_a_wrong_image_is_refused(network: str, shape: tuple[int, ...], message:
 
 @pytest.mark.parametrize(
     ("cls", "millions"),
-    [(UniFormerTiny, 2.54), (UniFormerSmall, 22.04), (UniFormerBase, 50.45), (UNET3D, 17.59)],
+    [(UniFormerTiny, 0.56), (UniFormerSmall, 22.04), (UniFormerBase, 50.45), (UNET3D, 17.59)],
 )
 def test_parameter_counts(cls: type[Backbone], millions: float) -> None:
     assert num_parameters(on_meta(cls)) / 1e6 == pytest.approx(millions, abs=0.1)
@@ -169,3 +169,9 @@ def test_drop_path_of_zero_leaves_the_generator_alone() -> None:
     branch = torch.ones(2, 3)
     assert drop_path(branch, 0.0) is branch
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_last_stage_of_the_tiny_variant_keeps_the_resolution() -> None:
+    features = UniFormerTiny(1)(torch.rand(1, 1, 16, 16, 32))
+    assert UniFormerTiny(1).strides == (2, 4, 8, 8)
+    assert [tuple(level.shape[2:]) for level in features[2:]] == [(2, 2, 4)] * 2

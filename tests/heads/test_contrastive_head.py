@@ -23,7 +23,7 @@ def features(backbone: Backbone, num: int = 3) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("options", "width"),
-    [({}, 256), ({"embedding": "flattened"}, 2048), ({"projector_width": 16}, 16)],
+    [({}, 128), ({"embedding": "flattened"}, 1024), ({"projector_width": 16}, 16)],
 )
 def test_embeddings_have_length_1(backbone: Backbone, options: dict, width: int) -> None:
     embedded = InfoNCEHead(backbone, **options)(features(backbone))

@@ -46,4 +46,4 @@ def test_decodes_the_coarsest_features_to_full_resolution() -> None:
     backbone = BACKBONES.get("uniformer_tiny")(1)
     coarsest = torch.randn(2, backbone.feature_channels[-1], 1, 2, 1)
     image = ReconstructionHead(backbone)([coarsest])
-    assert image.shape == (2, 1, 16, 32, 16)
+    assert image.shape == (2, 1, 8, 16, 8)

@@ -1,5 +1,7 @@
 """Templates: crops in their true place, gradients only where a crop was taken."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -158,3 +160,24 @@ def test_wrong_options_are_refused() -> None:
         ModalityTemplates(("t1", "t1"), SHAPE)
     with pytest.raises(ValueError, match="must be positive"):
         ModalityTemplates(("t1",), (0, 4, 4))
+
+
+def test_a_smoothed_gradient_spreads_like_a_gaussian_and_changes_no_voxel() -> None:
+    templates = ModalityTemplates(("t1",), (9, 9, 9), start=0.4, smooth_gradient=1.0)
+    crop = templates.crop(torch.tensor([0]), torch.tensor([[-4, -4, -4]]), (9, 9, 9))
+    assert torch.equal(crop, torch.full((1, 1, 9, 9, 9), 0.4))
+    crop[0, 0, 4, 4, 4].backward()
+    gradient = templates.values.grad
+    assert gradient is not None
+    assert gradient.sum().item() == pytest.approx(1.0, abs=1e-5)
+    # Two voxels aside, the density of the normal distribution is exp(-2) of its peak.
+    ratio = gradient[0, 6, 4, 4] / gradient[0, 4, 4, 4]
+    assert ratio.item() == pytest.approx(math.exp(-2), rel=1e-4)
+
+
+def test_touched_counts_from_the_start_value() -> None:
+    templates = ModalityTemplates(("t1",), (4, 4, 4), start=0.4)
+    assert templates.statistics()["t1/touched"].item() == 0.0
+    with torch.no_grad():
+        templates.values[0, 0, 0, 0] = 0.0
+    assert templates.statistics()["t1/touched"].item() == pytest.approx(1 / 64)

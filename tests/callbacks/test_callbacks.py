@@ -1,0 +1,82 @@
+"""Pictures, templates and the encoder end up where the run folder says."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+from safetensors import safe_open
+
+from brainmvp_lightning.callbacks.console import EpochLines
+from brainmvp_lightning.callbacks.drawing import draw_slices
+from brainmvp_lightning.callbacks.encoder_export import EncoderExport
+from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
+from tests.training import small_data, small_task, small_trainer
+
+
+def test_slices_show_the_middle_with_front_up(tmp_path: Path) -> None:
+    volume = np.zeros((8, 8, 4))
+    volume[4:, 4:, 2] = 1  # right front
+    draw_slices([[volume]], tmp_path / "new" / "a.png", columns=["t1"])
+    picture = imread(tmp_path / "new" / "a.png")[..., 0]
+    height, width = picture.shape
+    title = int(0.2 * height)
+    upper, lower = picture[title : height // 2], picture[-height // 4 :]
+    assert upper[:, 3 * width // 4].mean() > 0.8
+    assert lower[:, width // 4].mean() < 0.1
+
+
+@pytest.fixture(scope="module")
+def run(cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    callbacks = [EncoderExport("ours"), TemplatePictures(), ReconstructionPictures(), EpochLines()]
+    trainer = small_trainer(folder, *callbacks, epochs=2)
+    trainer.fit(small_task(), small_data(cache_folder))
+    return folder
+
+
+def test_pictures_are_drawn_after_each_validation(run: Path) -> None:
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == [
+        "reconstruction_0001.png",
+        "reconstruction_0002.png",
+        "templates_0001.png",
+        "templates_0002.png",
+        "templates_last.png",
+    ]
+
+
+def test_templates_are_written_in_true_geometry(run: Path) -> None:
+    image = nib.load(run / "templates" / "t1.nii.gz")
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    centre = saved["method.templates.centre_mm"].numpy()
+    assert image.shape == (24, 24, 24)
+    assert nib.affines.apply_affine(image.affine, (12, 12, 12)) == pytest.approx(centre, abs=1e-4)
+    assert np.asarray(image.dataobj) == pytest.approx(
+        saved["method.templates.values"][1].numpy(), abs=1e-6
+    )
+    assert len(list((run / "templates").iterdir())) == 8
+
+
+def test_the_encoder_file_says_what_it_is(run: Path) -> None:
+    with safe_open(run / "encoder.safetensors", "pt") as file:
+        names = set(file.keys())
+        manifest = json.loads(file.metadata()["brainmvp_lightning"])
+    assert "templates" in names
+    assert any(name.startswith("encoder.") for name in names)
+    text = json.dumps(manifest)
+    for fact in ("ours", "recipe", "modalities", "torch", "UNET3D"):
+        assert fact in text, fact
+
+
+def test_lines_tell_losses_and_time_left(
+    cache_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = small_trainer(tmp_path, EpochLines(), epochs=1)
+    trainer.fit(small_task(), small_data(cache_folder))
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch"))
+    assert line.startswith("epoch 1/1  train/total ")
+    assert "val/total" in line
+    assert "0 s left" in line
