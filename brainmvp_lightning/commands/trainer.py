@@ -105,7 +105,7 @@ class BrainMVPCLI(LightningCLI):
     def before_fit(self) -> None:
         """Look at the data before any work."""
         try:
-            self.datamodule.describe()
+            self.model.check(self.datamodule, validates=bool(self.trainer.limit_val_batches))
         except (ValueError, OSError, CacheError) as error:
             _stop("fit", error)
 

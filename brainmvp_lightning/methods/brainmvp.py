@@ -129,8 +129,9 @@ class BrainMVP(SSLMethod):
         """Find the template of each modality of the data, and put the templates in their place.
 
         Raises:
-            ValueError: If a modality has no template.
+            ValueError: If a modality has no template, or the crop does not suit the masking.
         """
+        self.masking.draw(data.crop_size, CountedRandom(torch.zeros(1, dtype=torch.int64)))
         if self.templates is None:
             return
         known = self.templates.modalities

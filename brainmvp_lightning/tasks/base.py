@@ -47,6 +47,17 @@ class Task(pl.LightningModule):
             if not _is_plain(checkpoint.get(key)):
                 del checkpoint[key]
 
+    def check(self, data: Any, *, validates: bool) -> None:  # noqa: ANN401 - any data module
+        """Look at the data before any work.
+
+        Args:
+            data: The data module of the run.
+            validates: Whether the run has a validation.
+
+        Raises:
+            ValueError: If the data do not suit the task; the message is one sentence.
+        """
+
 
 def _is_plain(value: Any) -> bool:  # noqa: ANN401 - anything at all
     if isinstance(value, Mapping):

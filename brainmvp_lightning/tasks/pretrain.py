@@ -50,6 +50,24 @@ class PretrainTask(Task):
         """What the method asks of the loader."""
         return self.method.needs
 
+    def check(self, data: Any, *, validates: bool) -> None:  # noqa: ANN401 - any data module
+        """Try crop size, modalities and splits on network, masking and method.
+
+        Raises:
+            ValueError: If one does not suit.
+        """
+        description = data.describe()
+        coarsest = self.backbone.strides[-1]
+        if any(side % coarsest for side in description.crop_size):
+            raise ValueError(
+                f"data.crop_size {description.crop_size} must be multiples of {coarsest}, the "
+                f"stride of {type(self.backbone).__name__}"
+            )
+        self.method.prepare(description)
+        data.needs = self.needs
+        for split in ("train", "val") if validates else ("train",):
+            data.studies(split)
+
     def setup(self, stage: str) -> None:
         """Let the method adapt to the data."""
         del stage
@@ -135,7 +153,7 @@ class PretrainTask(Task):
             if not torch.isfinite(term):
                 studies = ", ".join(dict.fromkeys(batch["study"]))
                 raise FloatingPointError(
-                    f"loss term {name!r} is {float(term)} at step {self.global_step}, in a batch "
+                    f"loss term {name!r} is {float(term.detach())} at step {self.global_step}, in a batch "
                     f"of {studies}; lower the learning rate, train in bf16-mixed or 32-true, and "
                     "look at these studies' intensities"
                 )

@@ -1,5 +1,6 @@
 """``brainmvp fit``: one word swaps a part, and a wrong one ends the call before any work."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,30 @@ def test_a_cache_that_is_not_there_ends_the_call_in_a_sentence(
     )
     assert "brainmvp prepare" in text
     assert str(tmp_path / "none") in text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--data.crop_size", "[20,20,20]"), "must be multiples of 8"),
+        (("--model.method.masking.block_size", "5"), "multiples of 5|block_size|cubes of 5"),
+        (("--model.method.templates.modalities", "[t1]"), "t2"),
+    ],
+)
+def test_what_does_not_fit_the_data_ends_the_call_before_training(
+    capsys: pytest.CaptureFixture[str],
+    cache_folder: Path,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    expected: str,
+) -> None:
+    demo = CONFIG.parents[1] / "demo" / "pretrain.yaml"
+    text = failure(
+        capsys,
+        *("--config", str(demo), "--data.cache", str(cache_folder)),
+        *("--data.crop_size", "[16,16,16]", "--model.method.templates.shape", "[8,8,8]"),
+        *("--trainer.default_root_dir", str(tmp_path), "--trainer.logger", "false"),
+        *words,
+    )
+    assert re.search(expected, text)
+    assert len(text.splitlines()) == 1, text
