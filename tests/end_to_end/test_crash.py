@@ -142,3 +142,15 @@ def test_a_run_leaves_pictures_templates_encoder_and_logs(whole: Path) -> None:
         "templates/t1.nii.gz",
     ):
         assert (run / file).stat().st_size > 0, file
+
+
+@pytest.mark.slow
+def test_wandb_works_offline_with_pictures(cache_folder: Path, tmp_path: Path) -> None:
+    logger = ["--trainer.logger", "WandbLogger", "--trainer.logger.offline", "true"]
+    logger += ["--trainer.logger.save_dir", str(tmp_path / "run"), "--trainer.max_epochs", "1"]
+    done = fit(tmp_path, cache_folder, *logger)
+    assert done.returncode == 0, done.stderr
+    (offline,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
+    images = [path.name for path in (offline / "files" / "media").rglob("*.png")]
+    assert any(name.startswith("reconstruction") for name in images)
+    assert any(name.startswith("templates") for name in images)
