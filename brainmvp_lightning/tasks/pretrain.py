@@ -153,9 +153,9 @@ class PretrainTask(Task):
             if not torch.isfinite(term):
                 studies = ", ".join(dict.fromkeys(batch["study"]))
                 raise FloatingPointError(
-                    f"loss term {name!r} is {float(term.detach())} at step {self.global_step}, in a batch "
-                    f"of {studies}; lower the learning rate, train in bf16-mixed or 32-true, and "
-                    "look at these studies' intensities"
+                    f"loss term {name!r} is {float(term.detach())} at step {self.global_step}, "
+                    f"in a batch of {studies}; lower the learning rate, train in bf16-mixed or "
+                    "32-true, and look at these studies' intensities"
                 )
 
     def _report_faults(self, batch: StudyBatch) -> None:
