@@ -7,8 +7,21 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
-COLUMNS = ("patient", "session", "dataset", "modality", "path", "label", "class", "split")
+COLUMNS = (
+    "patient",
+    "session",
+    "dataset",
+    "modality",
+    "path",
+    "label",
+    "class",
+    "split",
+    "label_scheme",
+    "brain_mask",
+    "volumes",
+)
 REQUIRED = ("patient", "modality", "path")
+_OPTIONAL = tuple(column for column in COLUMNS if column not in REQUIRED)
 
 
 class ManifestError(ValueError):
@@ -52,7 +65,7 @@ def _check_columns(table: Path, found: list[str]) -> None:
         remedy = f"; rename {' and '.join(renames)}" if renames else ""
         raise ManifestError(
             f"manifest {table} {fault}{remedy} (found: {', '.join(found)}; "
-            f"required: {', '.join(REQUIRED)}; optional: session, dataset, label, class, split)"
+            f"required: {', '.join(REQUIRED)}; optional: {', '.join(_OPTIONAL)})"
         )
 
 

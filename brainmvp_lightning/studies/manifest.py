@@ -59,10 +59,7 @@ class Manifest:
         table = csv.writer(text, lineterminator="\n")
         table.writerow(COLUMNS)
         for scan in self.scans:
-            label = "" if scan.label is None else portable_path(scan.label, folder)
-            path = portable_path(scan.path, folder)
-            row = [scan.patient, scan.session, scan.dataset, scan.modality, path, label]
-            table.writerow([*row, scan.target_class or "", scan.split or ""])
+            table.writerow(_row_of(scan, folder))
         return text.getvalue()
 
     def write(self, path: str | Path) -> None:
@@ -81,10 +78,10 @@ class Manifest:
         kept: list[Scan] = []
         problems = list(self.problems)
         first_by_key: dict[tuple[str, ...], Scan] = {}
-        owner_by_path: dict[Path, Scan] = {}
+        owner_by_path: dict[tuple[Path, tuple[int, ...]], Scan] = {}
         for scan in sorted(self.scans, key=lambda scan: str(scan.path)):
             first = first_by_key.setdefault((*_study_key(scan), scan.modality), scan)
-            owner = owner_by_path.setdefault(scan.path, scan)
+            owner = owner_by_path.setdefault((scan.path, scan.volumes), scan)
             if first is scan and owner is scan:
                 kept.append(scan)
             else:
@@ -158,6 +155,7 @@ def _study_of(name: str, scans: list[Scan]) -> Study:
         label=next((scan.label for scan in scans if scan.label is not None), None),
         target_class=next((scan.target_class for scan in scans if scan.target_class), None),
         split=first.split or "train",
+        label_scheme=next((scan.label_scheme for scan in scans if scan.label_scheme), None),
     )
 
 
@@ -186,7 +184,38 @@ def _scan_of(row: dict[str, str], table: Path, vocabulary: ModalityVocabulary) -
         label=table.parent / row["label"] if row["label"] else None,
         target_class=row["class"] or None,
         split=parse_split(row["split"]) if row["split"] else None,
+        label_scheme=row["label_scheme"] or None,
+        brain_mask=table.parent / row["brain_mask"] if row["brain_mask"] else None,
+        volumes=_parse_volumes(row["volumes"]),
     )
+
+
+def _parse_volumes(text: str) -> tuple[int, ...]:
+    places = text.split()
+    if not all(place.isdecimal() for place in places):
+        raise ValueError(
+            f"its volumes are {text!r}; give numbers from 0 with spaces between, such as '0 3'"
+        )
+    return tuple(int(place) for place in places)
+
+
+def _row_of(scan: Scan, folder: Path) -> list[str]:
+    def place(path: Path | None) -> str:
+        return "" if path is None else portable_path(path, folder)
+
+    return [
+        scan.patient,
+        scan.session,
+        scan.dataset,
+        scan.modality,
+        place(scan.path),
+        place(scan.label),
+        scan.target_class or "",
+        scan.split or "",
+        scan.label_scheme or "",
+        place(scan.brain_mask),
+        " ".join(map(str, scan.volumes)),
+    ]
 
 
 def _repetition(scan: Scan, first: Scan, owner: Scan) -> Problem:
@@ -209,6 +238,9 @@ def _raise_contradictions(scans: Iterable[Scan]) -> None:
             scans, "study", _study_key, lambda scan: scan.target_class or "", "classes"
         ),
         *_contradictions(scans, "study", _study_key, lambda scan: str(scan.label or ""), "labels"),
+        *_contradictions(
+            scans, "study", _study_key, lambda scan: scan.label_scheme or "", "label schemes"
+        ),
     ]
     if faults:
         raise ManifestError(

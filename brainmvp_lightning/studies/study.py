@@ -23,6 +23,11 @@ class Scan:
         label: Annotation of the study, if any.
         target_class: Class of the study, if any.
         split: ``train``, ``val`` or ``test`` where the data set prescribes it.
+        label_scheme: What the values of the annotation mean; a name of `labels.LABEL_SCHEMES` or of
+            a scheme that the user defines.
+        brain_mask: Mask of the brain, on the grid of this scan or of another, if any.
+        volumes: Volumes of a 4-D file whose mean is the image, counted from 0; empty for a file of
+            one volume.
     """
 
     patient: str
@@ -33,6 +38,9 @@ class Scan:
     label: Path | None = None
     target_class: str | None = None
     split: str | None = None
+    label_scheme: str | None = None
+    brain_mask: Path | None = None
+    volumes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Study:
         label: Annotation, if any.
         target_class: Class, if any.
         split: ``train``, ``val`` or ``test``.
+        label_scheme: What the values of the annotation mean, if it is known.
     """
 
     id: str
@@ -58,6 +67,7 @@ class Study:
     label: Path | None
     target_class: str | None
     split: str
+    label_scheme: str | None = None
 
 
 def study_id(dataset: str, patient: str, session: str) -> str:

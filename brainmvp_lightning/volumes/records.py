@@ -101,6 +101,11 @@ class CachedStudy:
         full_shape: Voxels of the full grid, before cropping to the foreground.
         scans: Stored scans in vocabulary order.
         label: Stored annotation, if any.
+        label_scheme: What the values of the annotation mean, if it is known; a key of
+            `Cache.label_schemes`.
+        label_values: Values above 0 that the annotation holds, ascending.
+        head_blocks: Where the head (of any scan) is: `blocks.encode_blocks` of the stored box.
+        label_blocks: Where the annotation is not 0, likewise; empty without an annotation.
     """
 
     id: str
@@ -116,6 +121,10 @@ class CachedStudy:
     full_shape: Size
     scans: tuple[CachedScan, ...]
     label: CachedScan | None
+    label_scheme: str | None = None
+    label_values: tuple[int, ...] = ()
+    head_blocks: str = ""
+    label_blocks: str = ""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -164,7 +173,7 @@ def study_to_json(study: CachedStudy) -> dict[str, Any]:
 def study_from_json(plain: dict[str, Any]) -> CachedStudy:
     """Return the study that `study_to_json` wrote."""
     label = plain["label"]
-    lists = ("shape", "box_start", "box_stop", "full_shape")
+    lists = ("shape", "box_start", "box_stop", "full_shape", "label_values")
     return CachedStudy(
         **{
             **plain,
