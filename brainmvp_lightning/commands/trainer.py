@@ -21,6 +21,7 @@ from brainmvp_lightning.callbacks.encoder_export import EncoderExport
 from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
 from brainmvp_lightning.commands.parsing import TeachingParser
 from brainmvp_lightning.datamodules.base import StudyDataModule
+from brainmvp_lightning.datamodules.loading import WORKER_KILLED, WorkerKilledError
 from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
 from brainmvp_lightning.heads.registry import HEADS
 from brainmvp_lightning.masking.registry import MASKING
@@ -119,7 +120,14 @@ def main(argv: list[str]) -> int:
     # Lightning 2.6 calls methods that jsonargparse 4.49 has given other names.
     warnings.filterwarnings("ignore", "(?s).*(JsonargparseDeprecationWarning|deprecated in v4).*")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-    BrainMVPCLI(argv)
+    try:
+        BrainMVPCLI(argv)
+    except RuntimeError as error:
+        # torch's own signal handler may be the first to notice, in the middle of a step.
+        if not isinstance(error, WorkerKilledError) and "DataLoader worker" not in str(error):
+            raise
+        sys.stderr.write(f"brainmvp {argv[0]}: error: {WORKER_KILLED}\n")
+        return 1
     return 0
 
 

@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from brainmvp_lightning.datamodules.datasets import StudyCrops, VisitSample, collate
+from brainmvp_lightning.datamodules.datasets import collate
 from brainmvp_lightning.datamodules.sampling import StudySampler
 
+WORKER_KILLED = (
+    "a data worker was killed by the system, most likely for lack of memory; lower "
+    "data.num_workers or data.batch_size, and go on with --ckpt_path last"
+)
 
-class CountedLoader(DataLoader[VisitSample]):
-    """Loader whose state is the number of batches that training has used up.
+
+class WorkerKilledError(RuntimeError):
+    """A process that reads data is gone; the run can go on from its last checkpoint."""
+
+
+class Progress(Protocol):
+    """What a loader must know of the training it serves."""
+
+    def used(self) -> int:
+        """Return the number of batches used since the start of training."""
+
+    def per_epoch(self) -> int:
+        """Return the number of batches of an epoch."""
+
+    def move_to(self, steps_done: int, num_batches: int) -> None:
+        """Let the present epoch go on after `steps_done` of `num_batches` batches."""
+
+
+@dataclass(frozen=True)
+class _Anchor:
+    """A place that is known, from which used batches are counted."""
+
+    epoch: int = 0
+    place: int = 0
+    steps_done: int = 0
+    batches_used: int = 0
+
+
+class CountedLoader(DataLoader[Any]):
+    """Loader whose state is the number of visits that training has used up.
 
     Counting what was *used*, not what was read ahead, makes a resumed run continue with the very
     batch that would have come next.
@@ -20,55 +54,95 @@ class CountedLoader(DataLoader[VisitSample]):
     Args:
         dataset: Reads the crops.
         sampler: Says which.
-        batches_used: Returns the batches used since the start of training, and the batches of an
-            epoch.
+        progress: Tells how far training is.
         num_workers: Processes that read ahead; 0 reads in the training process.
         pin_memory: Whether batches go to page-locked memory.
+        collate_fn: Puts the samples of a step into a batch.
     """
 
     def __init__(
         self,
-        dataset: StudyCrops,
+        dataset: Dataset[Any],
         sampler: StudySampler,
-        batches_used: Callable[[], tuple[int, int]],
+        progress: Progress,
         *,
         num_workers: int,
         pin_memory: bool,
+        collate_fn: Callable[[list[Any]], Any] = collate,
     ) -> None:
         super().__init__(
             dataset,
             batch_sampler=sampler,
             num_workers=num_workers,
-            collate_fn=collate,
+            collate_fn=collate_fn,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
             prefetch_factor=4 if num_workers > 0 else None,
         )
-        self.study_crops = dataset
+        self.study_crops: Any = dataset
         self.study_sampler = sampler
-        self.batches_used = batches_used
+        self.progress = progress
+        self._anchor = _Anchor()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place in the training, in batches."""
-        used, per_epoch = self.batches_used()
-        return {
-            "batches_used": used,
-            "batches_per_epoch": per_epoch,
-            "batches_in_data": len(self.study_sampler),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a place in the training.
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Yield batches; say so if the system killed a worker.
 
         Raises:
-            ValueError: If an epoch had another number of batches then, so that the place is not
+            WorkerKilledError: If a worker process is gone.
+        """
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except (RuntimeError, OSError, EOFError) as error:
+                workers = getattr(batches, "_workers", ())
+                if all(worker.is_alive() for worker in workers):
+                    raise
+                raise WorkerKilledError(WORKER_KILLED) from error
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the training: the epoch, and how many of its visits are used up."""
+        epoch, place = self._position()
+        places = self.study_sampler.num_places
+        return {"epoch": epoch, "place": place, "places": places, "step": self._step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a place in the training; batch size and number of ranks may be others than then.
+
+        Raises:
+            ValueError: If an epoch had another number of visits then, so that the place is not
                 defined.
         """
-        now = len(self.study_sampler)
-        if state["batches_in_data"] != now:
+        sampler, epoch, place = self.study_sampler, state["epoch"], state["place"]
+        if state["places"] != sampler.num_places:
             raise ValueError(
-                f"the checkpoint was made with {state['batches_in_data']} batches per epoch, this "
-                f"run has {now}; resume with the same data, batch size and number of processes, or "
-                "start anew"
+                f"the checkpoint was made with {state['places']} visits per epoch, this run has "
+                f"{sampler.num_places}; resume with the same studies and visits, or start anew"
             )
-        self.study_sampler.start_at(*divmod(state["batches_used"], state["batches_per_epoch"]))
+        sampler.start_at(epoch, place)
+        steps_done = len(sampler) - -(-(sampler.num_places - place) // self._step)
+        self._anchor = _Anchor(epoch, place, steps_done, self.progress.used())
+        if state["step"] != self._step:
+            warnings.warn(
+                f"the checkpoint was made with {state['step']} studies per step, this run takes "
+                f"{self._step}: it goes on after visit {place} of epoch {epoch}, but the schedule "
+                "of the learning rate counts steps, of which an epoch now has another number",
+                stacklevel=2,
+            )
+            self.progress.move_to(steps_done, len(sampler))
+
+    @property
+    def _step(self) -> int:
+        return self.study_sampler.places_per_step
+
+    def _position(self) -> tuple[int, int]:
+        anchor, per_epoch = self._anchor, self.progress.per_epoch()
+        used = self.progress.used() - anchor.batches_used
+        left = per_epoch - anchor.steps_done  # in the epoch of the anchor
+        if used < left:
+            return anchor.epoch, anchor.place + used * self._step
+        epochs, steps = divmod(used - left, per_epoch)
+        return anchor.epoch + 1 + epochs, steps * self._step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -13,6 +13,7 @@ from brainmvp_lightning.batches import DataDescription, Size
 from brainmvp_lightning.datamodules.base import StudyDataModule
 from brainmvp_lightning.datamodules.datasets import CropOptions, StudyCrops
 from brainmvp_lightning.datamodules.loading import CountedLoader
+from brainmvp_lightning.datamodules.progress import TrainerProgress
 from brainmvp_lightning.datamodules.sampling import StudySampler
 from brainmvp_lightning.methods.base import DataNeeds
 from brainmvp_lightning.volumes.cache import Cache, CachedStudy, Clip
@@ -160,7 +161,7 @@ class PretrainDataModule(StudyDataModule):
         return CountedLoader(
             dataset,
             sampler,
-            self._batches_used,
+            TrainerProgress(self),
             num_workers=self.num_workers,
             pin_memory=self._on_gpu(),
         )
@@ -181,12 +182,6 @@ class PretrainDataModule(StudyDataModule):
         centre = np.append(self.describe().centre_mm, 1.0)
         inverse = [np.linalg.inv(np.asarray(study.affine)) for study in studies]
         return np.rint([(matrix @ centre)[:3] for matrix in inverse]).astype(np.int64)
-
-    def _batches_used(self) -> tuple[int, int]:
-        trainer = self.trainer
-        assert trainer is not None  # a loader's state is only asked for by a trainer
-        progress: Any = trainer.fit_loop.epoch_loop.batch_progress
-        return int(progress.total.ready), int(trainer.num_training_batches)
 
     def _on_gpu(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

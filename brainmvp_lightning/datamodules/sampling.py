@@ -9,6 +9,12 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from brainmvp_lightning.batches import Size
+from brainmvp_lightning.datamodules.ordering import (
+    DatasetShares,
+    Order,
+    even_order,
+    shared_order,
+)
 from brainmvp_lightning.randomness import host_generator, sample_key
 
 
@@ -37,7 +43,8 @@ class StudySampler(Sampler[list[SampleRequest]]):
 
     Step ``s`` takes the places ``s * world * batch`` and following of one order that all ranks
     share, rank ``r`` the ``r``-th part of them. So two ranks with batch b see what one process with
-    batch 2b sees. The order depends on (seed, epoch) alone, a visit on (seed, epoch, place).
+    batch 2b sees. The order depends on (seed, epoch) alone, a visit on (seed, epoch, place), so a
+    run may go on from any place with another batch size or number of ranks.
 
     Args:
         num_studies: Studies in the data set.
@@ -48,6 +55,8 @@ class StudySampler(Sampler[list[SampleRequest]]):
         world_size: Number of processes.
         purpose: ``"train"`` draws a new order and new visits each epoch, any other purpose keeps
             the order and repeats the visits of epoch 0.
+        shares: Shares of data sets in the visits of a training epoch; None visits each study
+            equally often.
 
     Raises:
         ValueError: If there is no study, or the batch size or the visits are not positive.
@@ -63,6 +72,7 @@ class StudySampler(Sampler[list[SampleRequest]]):
         rank: int = 0,
         world_size: int = 1,
         purpose: str = "train",
+        shares: DatasetShares | None = None,
     ) -> None:
         if num_studies < 1 or batch_size < 1 or visits < 1:
             raise ValueError(
@@ -76,12 +86,23 @@ class StudySampler(Sampler[list[SampleRequest]]):
         self.rank = rank
         self.world_size = world_size
         self.purpose = purpose
+        self.shares = shares
         self.epoch = 0
-        self.first_batch = 0
+        self.first_place = 0
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch, which is the same on all ranks."""
-        return -(-self.num_studies * self.visits // (self.batch_size * self.world_size))
+        return -(-self.num_places // self.places_per_step)
+
+    @property
+    def num_places(self) -> int:
+        """Visits of an epoch, over all ranks."""
+        return self.num_studies * self.visits
+
+    @property
+    def places_per_step(self) -> int:
+        """Visits of a step, over all ranks."""
+        return self.batch_size * self.world_size
 
     @property
     def sampler(self) -> StudySampler:
@@ -92,40 +113,36 @@ class StudySampler(Sampler[list[SampleRequest]]):
         """Go to the start of `epoch`, unless it is the one that `start_at` has gone into."""
         if epoch != self.epoch:
             self.epoch = epoch
-            self.first_batch = 0
+            self.first_place = 0
 
-    def start_at(self, epoch: int, batch: int) -> None:
-        """Make the next iteration begin with the given batch of the given epoch."""
+    def start_at(self, epoch: int, place: int) -> None:
+        """Make the next iteration begin with the given place of the order of the given epoch."""
         self.epoch = epoch
-        self.first_batch = batch
+        self.first_place = place
 
     def __iter__(self) -> Iterator[list[SampleRequest]]:
         epoch = self.epoch if self.purpose == "train" else 0
         order = self._order(epoch)
-        for step in range(self.first_batch, len(self)):
-            yield self._batch(order, epoch, step)
+        for place in range(self.first_place, len(order), self.places_per_step):
+            yield self._batch(order, epoch, place)
 
-    def _order(self, epoch: int) -> np.ndarray:
-        visits = []
-        for visit in range(self.visits):
-            if self.purpose == "train":
-                generator = host_generator(self.seed, epoch, visit, "order")
-                visits.append(generator.permutation(self.num_studies))
-            else:
-                visits.append(np.arange(self.num_studies))
-        return np.concatenate(visits)
+    def _order(self, epoch: int) -> Order:
+        if self.purpose != "train":
+            return np.tile(np.arange(self.num_studies), self.visits)
+        if self.shares is None:
+            return even_order(self.num_studies, self.visits, self.seed, epoch)
+        return shared_order(self.shares, self.num_places, self.seed, epoch)
 
-    def _batch(self, order: np.ndarray, epoch: int, step: int) -> list[SampleRequest]:
-        places = self.batch_size * self.world_size
-        count = min(places, len(order) - step * places)
-        batch_key = sample_key(self.seed, self.purpose, epoch, step, "batch")
-        start = step * places + self.rank * self.batch_size
+    def _batch(self, order: Order, epoch: int, first: int) -> list[SampleRequest]:
+        count = min(self.places_per_step, len(order) - first)
+        batch_key = sample_key(self.seed, self.purpose, epoch, first, "batch")
+        start = first + self.rank * self.batch_size
         return [
             SampleRequest(
                 study=int(order[place % len(order)]),
                 key=sample_key(self.seed, self.purpose, epoch, place),
                 batch_key=batch_key,
-                weight=places / count if place < len(order) else 0.0,
+                weight=self.places_per_step / count if place < len(order) else 0.0,
                 num_studies=count,
             )
             for place in range(start, start + self.batch_size)
@@ -151,6 +168,7 @@ def draw_visit(
     all_modalities: bool = False,
     shared_modality: bool = False,
     series: int | None = None,
+    scan_weights: Sequence[float] | None = None,
 ) -> Visit:
     """Draw targets, partners and place of a visit.
 
@@ -164,31 +182,48 @@ def draw_visit(
         shared_modality: Whether the number of the target scan is drawn once for all samples of a
             step (published code).
         series: Force each study to this many scans by leaving out or repeating (published code).
+        scan_weights: Relative probability of each scan to be the target, ``num_scans``; one of
+            weight 0 is not used at all. None draws evenly.
+
+    Raises:
+        ValueError: If no scan has a weight above 0.
 
     Source:
         BrainMVP, section 3.1 (target and partner from one study, same place) and equation 6; the
         published code for the last two options.
     """
     generator = host_generator(request.key, "visit")
-    pool = _pool(generator, num_scans, series)
+    usable = [scan for scan in range(num_scans) if scan_weights is None or scan_weights[scan] > 0]
+    if not usable:
+        raise ValueError(f"study {request.study} has no scan that may be used; leave it out")
+    pool = _pool(generator, usable, series)
     start = tuple(_start(generator, int(n), k) for n, k in zip(shape, size, strict=True))
     if shared_modality:
         first = int(host_generator(request.batch_key, "modality").integers(len(pool)))
     else:
-        first = int(generator.integers(len(pool)))
-    order = list(range(num_scans)) if all_modalities else _rotate(pool, first)
+        first = _first(generator, pool, scan_weights)
+    order = usable if all_modalities else _rotate(pool, first)
     partners = []
     for target in order:
-        others = [scan for scan in range(num_scans) if scan != target and scan in pool]
+        others = [scan for scan in usable if scan != target and scan in pool]
         partners.append(tuple(int(scan) for scan in generator.permutation(others)))
     return Visit(tuple(order), tuple(partners), (start[0], start[1], start[2]))
 
 
-def _pool(generator: np.random.Generator, num_scans: int, series: int | None) -> list[int]:
+def _pool(generator: np.random.Generator, usable: Sequence[int], series: int | None) -> list[int]:
     if series is None:
-        return list(range(num_scans))
-    shuffled = [int(scan) for scan in generator.permutation(num_scans)]
-    return [shuffled[place % num_scans] for place in range(series)]
+        return list(usable)
+    shuffled = [int(scan) for scan in generator.permutation(np.asarray(usable))]
+    return [shuffled[place % len(shuffled)] for place in range(series)]
+
+
+def _first(
+    generator: np.random.Generator, pool: Sequence[int], weights: Sequence[float] | None
+) -> int:
+    if weights is None:
+        return int(generator.integers(len(pool)))
+    shares = np.asarray([weights[scan] for scan in pool], np.float64)
+    return int(generator.choice(len(pool), p=shares / shares.sum()))
 
 
 def _rotate(pool: list[int], first: int) -> list[int]:

@@ -41,6 +41,7 @@ class PretrainTask(Task):
         self.pictures: dict[str, Tensor] = {}
         """Volumes of the latest validation, for whoever draws them."""
         self.num_faults = 0
+        self._known_faults: set[str] = set()
         """Scans that could not be read since the start."""
         self.max_steps = 0
         """Optimiser steps of the whole run; known once it has begun."""
@@ -161,5 +162,7 @@ class PretrainTask(Task):
     def _report_faults(self, batch: StudyBatch) -> None:
         for fault in batch["faults"]:
             self.num_faults += 1
-            self.print(f"scan set aside ({self.num_faults} so far): {fault}")
+            if fault not in self._known_faults:
+                self._known_faults.add(fault)
+                self.print(f"scan set aside ({len(self._known_faults)} so far): {fault}")
         self.log("data/faults", float(self.num_faults), batch_size=1)

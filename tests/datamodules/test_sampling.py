@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from brainmvp_lightning.datamodules.ordering import dataset_shares
 from brainmvp_lightning.datamodules.sampling import SampleRequest, StudySampler, draw_visit
 
 
@@ -56,12 +57,25 @@ def test_starting_inside_an_epoch_leaves_out_what_was_seen() -> None:
     sampler.set_epoch(2)
     whole = list(sampler)
     resumed = StudySampler(10, batch_size=2, seed=3)
-    resumed.start_at(2, 3)
+    resumed.start_at(2, 6)
     resumed.set_epoch(2)  # the trainer announces the epoch again
     assert list(resumed) == whole[3:]
     assert len(resumed) == 5
     resumed.set_epoch(3)
     assert len(list(resumed)) == 5
+
+
+def test_the_rest_of_an_epoch_can_be_shared_by_another_number_of_ranks() -> None:
+    first = batches(rank=0, world_size=1)[:2]  # 4 of 10 visits
+    ranks = [StudySampler(10, batch_size=1, seed=3, rank=rank, world_size=3) for rank in range(3)]
+    for rank in ranks:
+        rank.start_at(0, 4)
+    rest = [list(rank) for rank in ranks]
+    assert [len(rank) for rank in rest] == [2, 2, 2]
+    counted = [r for rank in (first, *rest) for batch in rank for r in batch if r.weight > 0]
+    assert Counter(r.study for r in counted) == dict.fromkeys(range(10), 1)
+    whole = {r.study: r.key for batch in batches() for r in batch}
+    assert {r.study: r.key for r in counted} == whole
 
 
 def test_nothing_to_sample_is_an_error() -> None:
@@ -119,3 +133,38 @@ def test_studies_can_be_forced_to_a_number_of_series() -> None:
     visit = draw_visit(REQUEST, 6, (8, 8, 8), (8, 8, 8), series=4)
     assert len(visit.targets) == 4
     assert all(partner in visit.targets for partner in visit.partners[0])
+
+
+def test_a_scan_of_weight_zero_is_neither_target_nor_partner() -> None:
+    for key in range(30):
+        request = SampleRequest(0, key, 9, 1.0, 1)
+        visit = draw_visit(request, 4, (8, 8, 8), (8, 8, 8), scan_weights=(1, 0, 1, 1))
+        assert {*visit.targets, *visit.partners[0]} == {0, 2, 3}
+
+
+def test_targets_follow_the_weights_of_scans() -> None:
+    counts = Counter(
+        draw_visit(
+            SampleRequest(0, key, 9, 1.0, 1), 3, (8, 8, 8), (8, 8, 8), scan_weights=(1, 2, 5)
+        ).targets[0]
+        for key in range(4000)
+    )
+    # Standard deviations of the counts are below 32.
+    assert [counts[scan] for scan in range(3)] == pytest.approx([500, 1000, 2500], abs=120)
+
+
+def test_a_study_without_a_usable_scan_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no scan that may be used"):
+        draw_visit(REQUEST, 2, (8, 8, 8), (8, 8, 8), scan_weights=(0, 0))
+
+
+def test_shares_of_data_sets_hold_in_every_epoch_and_no_study_is_starved() -> None:
+    shares = dataset_shares(["big"] * 8 + ["small"] * 2, temperature=float("inf"))
+    sampler = StudySampler(10, batch_size=5, seed=1, shares=shares)
+    visits: Counter[int] = Counter()
+    for epoch in range(8):
+        sampler.set_epoch(epoch)
+        studies = [r.study for batch in sampler for r in batch]
+        assert sum(study < 8 for study in studies) == 5
+        visits.update(studies)
+    assert [visits[study] for study in range(10)] == [5] * 8 + [20] * 2

@@ -64,12 +64,33 @@ def test_losses_do_not_depend_on_the_number_of_workers(cache_folder: Path, tmp_p
     assert with_two == without
 
 
+class Visits(Callback):
+    """Keeps the epoch and the studies of each training step."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, list[str]]] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        counted = zip(args[2]["study"], args[2]["weight"].tolist(), strict=True)
+        self.steps.append((trainer.current_epoch, [study for study, share in counted if share]))
+
+
 @pytest.mark.filterwarnings("ignore:.*no last checkpoint available.*")
-def test_resuming_with_another_batch_size_is_refused(cache_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cut", "batch_size"), [(2, 1), (3, 1), (4, 3), (4, 1), (5, 5)])
+def test_resuming_with_another_batch_size_visits_what_is_left(
+    cache_folder: Path, tmp_path: Path, cut: int, batch_size: int
+) -> None:
+    before, after = Visits(), Visits()
     with pytest.raises(RuntimeError, match="cut"):
-        run(tmp_path, cache_folder, Interrupt(2))
-    with pytest.raises(ValueError, match="3 batches per epoch, this run has 5"):
-        run(tmp_path, cache_folder, batch_size=1)
+        run(tmp_path, cache_folder, before, Interrupt(cut))
+    with pytest.warns(UserWarning, match=f"2 studies per step, this run takes {batch_size}"):
+        run(tmp_path, cache_folder, after, batch_size=batch_size)
+    # The last checkpoint is that of the step before the cut.
+    for epoch in range(3):
+        steps = [*before.steps[: cut - 1], *after.steps]
+        visited = [study for number, studies in steps if number == epoch for study in studies]
+        assert sorted(visited) == ["toy_a", "toy_b", "toy_c", "toy_d", "toy_e"], (epoch, steps)
+    assert max(len(studies) for _, studies in after.steps) == min(batch_size, 5)
 
 
 def test_a_split_without_studies_is_named(cache_folder: Path) -> None:
