@@ -14,6 +14,7 @@ from brainmvp_lightning import __version__
 # command -> (module under brainmvp_lightning.commands, one line for the overview)
 COMMANDS = {
     "prepare": ("prepare", "turn the NIfTI files of a cohort into a cache, once"),
+    "doctor": ("doctor", "check a cohort before hours of work, and suggest fixes"),
     "fit": ("trainer", "train: pre-training now, fine-tuning later; a YAML file says what"),
     "validate": ("trainer", "run the validation of a task"),
     "test": ("trainer", "run the test of a task"),

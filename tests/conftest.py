@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401 - its log handler would keep the stream of a test's capture
 import nibabel as nib
 import numpy as np
 import pytest

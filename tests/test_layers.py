@@ -13,10 +13,11 @@ import brainmvp_lightning
 ROOT = Path(brainmvp_lightning.__file__).parent
 ROWS = (
     {"registry", "batches", "randomness"},
-    {"studies", "volumes"},
+    {"studies"},
+    {"volumes"},
     {"phantom", "backbones", "masking", "losses", "weights"},
     {"heads", "adapters", "preprocessing"},
-    {"methods"},
+    {"methods", "doctor"},
     {"tasks", "datamodules"},
     {"callbacks"},
     {"commands"},
@@ -24,7 +25,7 @@ ROWS = (
     {"__main__"},
 )
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
-TORCH_FREE = ("studies", "volumes", "phantom", "adapters", "preprocessing")
+TORCH_FREE = ("studies", "volumes", "phantom", "adapters", "preprocessing", "doctor")
 
 
 def imported_rooms(path: Path) -> Iterator[str]:

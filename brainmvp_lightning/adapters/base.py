@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from brainmvp_lightning.studies.modality import ModalityVocabulary
 from brainmvp_lightning.studies.problem import Problem
@@ -16,11 +17,14 @@ class Adapter(ABC):
     Attributes:
         problems: Files that `scans` set aside, each with a sentence.
         progress: Called with (done, total) by adapters that take long.
+        label_schemes: Schemes of annotations that the data set brings along, by name, each with
+            plain ``values`` and ``regions``; filled by `scans`.
     """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.progress: Callable[[int, int], None] | None = None
+        self.label_schemes: dict[str, Any] = {}
 
     @abstractmethod
     def scans(self, vocabulary: ModalityVocabulary) -> list[Scan]:

@@ -5,10 +5,24 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from brainmvp_lightning.adapters.base import Adapter
+from brainmvp_lightning.adapters.bids_derivatives import (
+    brain_mask_of,
+    derivative_images,
+    find_brain_masks,
+    find_labels,
+)
+from brainmvp_lightning.adapters.bids_diffusion import (
+    DiffusionError,
+    DiffusionRule,
+    choose_volumes,
+)
 from brainmvp_lightning.adapters.bids_names import (
+    COMBINED_SUFFIXES,
     IGNORED_SUFFIXES,
     BidsName,
     is_image,
@@ -19,10 +33,34 @@ from brainmvp_lightning.adapters.registry import ADAPTERS
 from brainmvp_lightning.studies.modality import ModalityVocabulary, UnknownModalityError
 from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.studies.study import Scan, study_id
-from brainmvp_lightning.volumes.nifti import peek_grid
+from brainmvp_lightning.volumes.nifti import GridPeek, peek_grid
 
 FOLDERS = ("anat", "dwi", "swi")
-_BRAIN_MASKS = frozenset({"brain", "head", "skull", "brainmask"})
+
+
+@dataclass(frozen=True)
+class BidsImage:
+    """An image that can be used.
+
+    Args:
+        name: Its parsed name.
+        volumes: Volumes whose mean is the image; empty for a file of one volume.
+    """
+
+    name: BidsName
+    volumes: tuple[int, ...] = ()
+
+    @cached_property
+    def grid(self) -> GridPeek | None:
+        """What its header says; None if it cannot be read."""
+        return peek_grid(self.name.path)
+
+    def preference(self) -> tuple[bool, float, int, str]:
+        """Return a key by which the image to use comes first."""
+        if self.grid is None:
+            return True, float("inf"), 0, self.name.path.name
+        voxel_mm3 = round(self.grid.voxel_mm3, 3)
+        return self.grid.num_volumes > 1, voxel_mm3, -self.name.run, self.name.path.name
 
 
 @ADAPTERS.register("bids")
@@ -32,14 +70,20 @@ class BidsAdapter(Adapter):
     Of several files of one modality in a session the finest resolution counts, then the later
     run, then the first name; a file of several volumes counts only if there is no other. The rest
     is set aside. Annotations are ``*_dseg`` or ``*_mask`` images below ``derivatives/*/sub-*``; a
-    ``dseg`` comes before a ``mask``, brain masks do not count.
+    ``dseg`` comes before a ``mask``. Brain masks are ``*desc-brain_mask`` images there.
 
     Args:
         root: Folder that holds the ``sub-*`` folders.
         dataset: Name of the data set; by default that of the folder.
         class_column: Column of ``participants.tsv`` with the class of a patient; null for none.
-        label_pattern: Annotations must match this, such as ``*desc-tumour_dseg.nii.gz``.
+        label_pattern: Annotations must match this, such as ``*desc-tumour_dseg.nii.gz``. With
+            ``*``, those in the space of a template (``space-MNI152``) do not count.
         read_labels: Whether to look for annotations at all.
+        label_scheme: What the values of annotations mean; null where that is not known.
+        read_brain_masks: Whether to look for brain masks; the recipe says whether they are used.
+        dwi_4d: What a diffusion series becomes: its ``trace`` (mean of the shell nearest to b =
+            1000 s/mm2), its ``b0``, or set aside (``refuse``). Without a ``.bval`` file it is set
+            aside.
     """
 
     def __init__(
@@ -49,6 +93,9 @@ class BidsAdapter(Adapter):
         class_column: str | None = "class",
         label_pattern: str = "*",
         read_labels: bool = True,
+        label_scheme: str | None = None,
+        read_brain_masks: bool = True,
+        dwi_4d: DiffusionRule = "trace",
     ) -> None:
         super().__init__()
         self.root = root
@@ -56,6 +103,9 @@ class BidsAdapter(Adapter):
         self.class_column = class_column
         self.label_pattern = label_pattern
         self.read_labels = read_labels
+        self.label_scheme = label_scheme
+        self.read_brain_masks = read_brain_masks
+        self.dwi_4d: DiffusionRule = dwi_4d
 
     def scans(self, vocabulary: ModalityVocabulary) -> list[Scan]:
         """Return the scans of all subjects; see `Adapter.scans`."""
@@ -65,26 +115,46 @@ class BidsAdapter(Adapter):
             found = "has no folders called sub-*" if root.is_dir() else "does not exist"
             raise FileNotFoundError(f"BIDS root {root} {found}; correct 'root' of the bids adapter")
         self.problems = []
-        groups: dict[tuple[str, str, str], list[BidsName]] = defaultdict(list)
+        groups: dict[tuple[str, str, str], list[BidsImage]] = defaultdict(list)
         for name in _raw_images(subjects):
             modality = self._modality(name, vocabulary)
-            if modality:
-                groups[name.subject, name.session, modality].append(name)
-        chosen = {key: self._choose(key, names) for key, names in groups.items()}
-        labels = self._labels(root) if self.read_labels else {}
-        classes = self._classes(root)
-        return [
-            Scan(
+            image = self._image(name, modality) if modality else None
+            if modality and image:
+                groups[name.subject, name.session, modality].append(image)
+        chosen = {key: self._choose(key, images) for key, images in groups.items()}
+        is_needed = self.read_labels or self.read_brain_masks
+        return self._scans(chosen, derivative_images(root) if is_needed else [], vocabulary)
+
+    def _scans(
+        self,
+        chosen: dict[tuple[str, str, str], BidsImage],
+        derivatives: list[BidsName],
+        vocabulary: ModalityVocabulary,
+    ) -> list[Scan]:
+        labels: dict[tuple[str, str], BidsName] = {}
+        if self.read_labels:
+            labels = find_labels(derivatives, self.label_pattern, vocabulary, self._set_aside)
+        masks: dict[tuple[str, str, bool], Path] = {}
+        if self.read_brain_masks:
+            masks = find_brain_masks(derivatives, vocabulary, self._set_aside)
+        classes = self._classes(Path(self.root))
+        scans = []
+        for (subject, session, modality), image in chosen.items():
+            label = labels.get((subject, session))
+            scan = Scan(
                 patient=subject,
                 session=session,
                 dataset=self._name(),
                 modality=modality,
-                path=name.path,
-                label=labels.get((subject, session)),
+                path=image.name.path,
+                label=label.path if label else None,
                 target_class=classes.get(subject),
+                label_scheme=self.label_scheme if label else None,
+                brain_mask=brain_mask_of(masks, (subject, session), modality),
+                volumes=image.volumes,
             )
-            for (subject, session, modality), name in chosen.items()
-        ]
+            scans.append(scan)
+        return scans
 
     def _name(self) -> str:
         return self.dataset or Path(self.root).resolve().name
@@ -96,6 +166,10 @@ class BidsAdapter(Adapter):
     def _modality(self, name: BidsName, vocabulary: ModalityVocabulary) -> str | None:
         if name.suffix in IGNORED_SUFFIXES:
             return None
+        if name.suffix.casefold() in COMBINED_SUFFIXES:
+            reason = "it holds PD and T2 together, as two volumes of one file"
+            self._set_aside(name, reason, "split it into a PDw and a T2w file")
+            return None
         if name.entities.get("part", "mag") not in ("mag", "magnitude"):
             self._set_aside(name, "it is not a magnitude image", "nothing, or leave it out")
             return None
@@ -105,27 +179,23 @@ class BidsAdapter(Adapter):
             self._set_aside(name, str(error), "add it there, or leave the file out")
             return None
 
-    def _choose(self, key: tuple[str, str, str], names: list[BidsName]) -> BidsName:
-        if len(names) == 1:
-            return names[0]
-        best, *others = sorted(names, key=_preference)
-        for name in others:
-            reason = f"the study has a better {key[2]}, which is used: {best.path.name}"
-            self._set_aside(name, reason, "nothing, or remove one of the two")
-        return best
+    def _image(self, name: BidsName, modality: str) -> BidsImage | None:
+        image = BidsImage(name)
+        if modality != "dwi" or image.grid is None or image.grid.num_volumes == 1:
+            return image
+        try:
+            volumes = choose_volumes(name, image.grid.num_volumes, self.dwi_4d, Path(self.root))
+        except DiffusionError as error:
+            self._set_aside(name, error.reason, error.remedy)
+            return None
+        return BidsImage(name, volumes)
 
-    def _labels(self, root: Path) -> dict[tuple[str, str], Path]:
-        candidates: dict[tuple[str, str], list[BidsName]] = defaultdict(list)
-        for path in sorted(root.glob("derivatives/*/sub-*/**/*")):
-            name = parse_name(path)
-            if is_image(path) and path.match(self.label_pattern) and _is_annotation(name):
-                candidates[name.subject, name.session].append(name)
-        for names in candidates.values():
-            names.sort(key=lambda name: name.suffix)  # dseg < mask
-            for name in names[1:]:
-                reason = f"the study has another label, which is used: {names[0].path.name}"
-                self._set_aside(name, reason, "choose with 'label_pattern' of the bids adapter")
-        return {key: names[0].path for key, names in candidates.items()}
+    def _choose(self, key: tuple[str, str, str], images: list[BidsImage]) -> BidsImage:
+        best, *others = sorted(images, key=BidsImage.preference)
+        for image in others:
+            reason = f"the study has a better {key[2]}, which is used: {best.name.path.name}"
+            self._set_aside(image.name, reason, "nothing, or remove one of the two")
+        return best
 
     def _classes(self, root: Path) -> dict[str, str]:
         table = root / "participants.tsv"
@@ -152,16 +222,3 @@ def _raw_images(subjects: Iterable[Path]) -> Iterable[BidsName]:
         for path in sorted(subject.glob("**/*")):
             if is_image(path) and path.parent.name in FOLDERS:
                 yield parse_name(path)
-
-
-def _is_annotation(name: BidsName) -> bool:
-    if name.suffix not in ("dseg", "mask"):
-        return False
-    return not _BRAIN_MASKS & {value.casefold() for value in name.entities.values()}
-
-
-def _preference(name: BidsName) -> tuple[bool, float, int, str]:
-    grid = peek_grid(name.path)
-    if grid is None:
-        return True, float("inf"), 0, name.path.name
-    return grid.num_volumes > 1, round(grid.voxel_mm3, 3), -name.run, name.path.name

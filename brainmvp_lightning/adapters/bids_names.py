@@ -13,6 +13,11 @@ IMAGE_ENDINGS = (".nii.gz", ".nii")
 # Files of the raw folders that belong to others, or are no images of a contrast.
 IGNORED_SUFFIXES = frozenset({"dseg", "mask", "probseg", "defacemask", "sbref", "events"})
 
+# PD and T2 of one dual-echo series as two volumes of a file.
+COMBINED_SUFFIXES = frozenset({"pdt2", "pdt2w"})
+_OTHER_MAPS = frozenset({"fa", "colfa", "expadc", "eadc", "md", "s0map"})
+_CONTRAST_AGENT = frozenset({"ce", "gd", "gado", "gadolinium", "post", "postgd", "postcontrast"})
+
 
 @dataclass(frozen=True)
 class BidsName:
@@ -52,7 +57,7 @@ def is_image(path: Path) -> bool:
 
 def parse_name(path: Path) -> BidsName:
     """Split a file name into entities and suffix; folders fill in missing ``sub`` and ``ses``."""
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    stem = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".bval")
     *pairs, suffix = stem.split("_")
     entities: dict[str, str] = {}
     for folder in path.parts[:-1]:
@@ -68,16 +73,29 @@ def parse_name(path: Path) -> BidsName:
 def parse_modality(name: BidsName, vocabulary: ModalityVocabulary) -> str:
     """Return the canonical modality of a file.
 
-    The suffix decides, with two exceptions: T1 with a ``ce-`` entity is contrast-enhanced T1, and
-    ``dwi`` with ``adc`` in any other entity's value (``acq-ADC_dwi``) is an ADC map.
+    The suffix decides, in any case, with three exceptions: T1 with a ``ce-`` entity, or with
+    ``acq-post`` and the like, is contrast-enhanced T1; ``dwi`` with ``adc`` in any other entity's
+    value (``acq-ADC_dwi``) is an ADC map; ``dwi`` with another map there (``acq-FA_dwi``) is what
+    the map is called.
 
     Raises:
         UnknownModalityError: If the suffix is no known spelling.
     """
     modality = vocabulary.parse(name.suffix)
-    if modality == "t1" and name.entities.get("ce", "none").casefold() not in ("none", "no", "pre"):
+    values = [value.casefold() for key, value in name.entities.items() if key not in ("sub", "ses")]
+    if modality == "t1" and _is_enhanced(name.entities):
         return "t1ce"
-    values = (value for key, value in name.entities.items() if key not in ("sub", "ses"))
-    if modality == "dwi" and any("adc" in value.casefold() for value in values):
-        return "adc"
+    if modality == "dwi":
+        maps = [value for value in values if value in _OTHER_MAPS]
+        if maps:
+            return vocabulary.parse(maps[0])
+        if any("adc" in value for value in values):
+            return "adc"
     return modality
+
+
+def _is_enhanced(entities: dict[str, str]) -> bool:
+    if "ce" in entities:
+        return entities["ce"].casefold() not in ("none", "no", "pre")
+    words = re.findall(r"[a-z]+", entities.get("acq", "").casefold())
+    return any(word in _CONTRAST_AGENT for word in words)

@@ -51,7 +51,7 @@ class SyntheticAdapter(Adapter):
             workers=self.workers,
             progress=self.progress,
         )
-        tree = BidsAdapter(self.root, dataset="demo")
+        tree = BidsAdapter(self.root, dataset="demo", label_scheme="demo")
         scans = tree.scans(vocabulary)
         self.problems = tree.problems
         return scans

@@ -52,7 +52,8 @@ def score_demo(task: PretrainTask, data: PretrainDataModule) -> DemoScores:
     means = mean_images(data, tuple(method.templates.volumes().shape[1:]))
     step = StepInfo(step=0, max_steps=1, epoch=10**6, max_epochs=1, is_training=False)
     totals: dict[str, list[tuple[float, int]]] = {}
-    for batch in data.val_dataloader():
+    for packed in data.val_dataloader():
+        batch = packed.unpack()
         terms = method.loss(task.backbone, method.views(batch, step), step)
         guess = mean_crops(means, batch)
         error = (guess - batch["image"]).square().mean(dim=(1, 2, 3, 4))

@@ -26,15 +26,21 @@ class TeachingParser(ArgumentParser):
     """Classes that may be named beside the registered ones."""
     # Shared with the parsers of subcommands, which are other objects and see a part of the words.
     argv: ClassVar[list[str]] = []
+    # Classes inside classes get parsers of their own, which know neither names nor the command.
+    outermost: ClassVar[TeachingParser | None] = None
 
     def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Parse, and remember what the user wrote."""
         TeachingParser.argv[:] = sys.argv[1:] if args is None else [str(word) for word in args]
+        TeachingParser.outermost = self
         return super().parse_args(args, *more, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Write the explained message and exit with code 2."""
         del ex  # the message has its words already
+        outermost = TeachingParser.outermost
+        if not self.registries and outermost is not None and outermost is not self:
+            outermost.error(message)
         words = set(_user_words(TeachingParser.argv))
         names = {registry.kind: registry.names() for registry in self.registries}
         names["class"] = [cls.__name__ for cls in self.classes]

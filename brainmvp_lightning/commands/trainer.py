@@ -21,8 +21,11 @@ from brainmvp_lightning.callbacks.encoder_export import EncoderExport
 from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
 from brainmvp_lightning.commands.parsing import TeachingParser
 from brainmvp_lightning.datamodules.base import StudyDataModule
+from brainmvp_lightning.datamodules.classification import ClassificationDataModule
 from brainmvp_lightning.datamodules.loading import WORKER_KILLED, WorkerKilledError
 from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
+from brainmvp_lightning.datamodules.segmentation import SegmentationDataModule
+from brainmvp_lightning.datamodules.whole_volume import WholeVolumeDataModule
 from brainmvp_lightning.heads.registry import HEADS
 from brainmvp_lightning.masking.registry import MASKING
 from brainmvp_lightning.methods.registry import METHODS
@@ -36,6 +39,9 @@ SUMMARY = "train, validate, test or predict with a task and a data module from Y
 SHIPPED = (
     PretrainTask,
     PretrainDataModule,
+    SegmentationDataModule,
+    ClassificationDataModule,
+    WholeVolumeDataModule,
     LastCheckpoint,
     EncoderExport,
     ReconstructionPictures,

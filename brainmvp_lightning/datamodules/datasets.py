@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
-from brainmvp_lightning.batches import Size, StudyBatch
+from brainmvp_lightning.batches import Size
+from brainmvp_lightning.datamodules.packing import BatchPlan, PackedBatch, Row, Source, pack
+from brainmvp_lightning.datamodules.placing import CropCentre, place_crops
 from brainmvp_lightning.datamodules.sampling import SampleRequest, Visit, draw_visit
+from brainmvp_lightning.datamodules.sharing import BatchPool
 from brainmvp_lightning.randomness import sample_key
 from brainmvp_lightning.volumes.cache import Cache, CachedStudy, CacheError, Clip
 
@@ -30,6 +33,8 @@ class CropOptions:
             (published code).
         series_per_study: Force each study to this many scans by leaving out or repeating
             (published code).
+        crop_centre: Where crops lie; see `placing.place_crops`.
+        crops_per_visit: Crops of the same scans at a visit, which share its weight.
     """
 
     size: Size
@@ -38,35 +43,30 @@ class CropOptions:
     with_partner: bool = True
     shared_modality: bool = False
     series_per_study: int | None = None
+    crop_centre: CropCentre = "box"
+    crops_per_visit: int = 1
+
+    def plan(self, num_visits: int, num_studies: int, num_modalities: int) -> BatchPlan:
+        """Return the room that a batch of some visits needs at most.
+
+        Args:
+            num_visits: Visits of the batch.
+            num_studies: Visits of the step that count, over all ranks.
+            num_modalities: Most scans of a study.
+        """
+        crops = num_visits * self.crops_per_visit
+        takes_all = self.modalities_per_step == "all"
+        max_targets = crops * (num_modalities if takes_all else 1)
+        max_partners = crops if self.with_partner and not takes_all else 0
+        return BatchPlan(
+            self.size, num_visits, num_studies, max_targets, max_targets + max_partners
+        )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One target of a visit."""
+class StudyCrops(Dataset[PackedBatch]):
+    """Reads the crops of visits; a pure function of the requests.
 
-    image: np.ndarray
-    modality: int
-    key: int
-    share: float
-    partner: np.ndarray | None = None
-    partner_modality: int = -1
-
-
-@dataclass(frozen=True)
-class VisitSample:
-    """All targets of a visit, and the scans that could not be read."""
-
-    study: str
-    origin: tuple[int, int, int]
-    rows: tuple[Row, ...]
-    num_studies: int
-    faults: tuple[str, ...]
-
-
-class StudyCrops(Dataset[VisitSample]):
-    """Reads the crops of a visit; a pure function of the request.
-
-    A scan that cannot be read is named in the sample's faults and replaced by the next choice; a
+    A scan that cannot be read is named in the batch's faults and replaced by the next choice; a
     study without a readable scan gives one row of zeros with no share in the loss.
 
     Args:
@@ -87,116 +87,141 @@ class StudyCrops(Dataset[VisitSample]):
         self.studies = studies
         self.reference_voxels = reference_voxels
         self.options = options
+        self.pool: BatchPool | None = None
 
     def __len__(self) -> int:
         return len(self.studies)
 
-    def __getitem__(self, request: SampleRequest) -> VisitSample:
-        study = self.studies[request.study]
-        take_all = self.options.modalities_per_step == "all"
-        visit = draw_visit(
-            request,
-            len(study.scans),
-            study.shape,
-            self.options.size,
-            all_modalities=take_all,
-            shared_modality=self.options.shared_modality,
-            series=self.options.series_per_study,
-        )
-        crops = _Crops(self, study, visit)
-        rows = self._rows(crops, visit, request, take_all)
-        origin = np.asarray(visit.start) - self.reference_voxels[request.study]
-        return VisitSample(
-            study=study.id,
-            origin=(int(origin[0]), int(origin[1]), int(origin[2])),
-            rows=rows or (self._nothing(request),),
-            num_studies=request.num_studies,
-            faults=tuple(crops.faults),
-        )
+    def __getitem__(self, request: SampleRequest) -> PackedBatch:
+        return self.__getitems__([request])
 
-    def _rows(
-        self, crops: _Crops, visit: Visit, request: SampleRequest, take_all: bool
-    ) -> tuple[Row, ...]:
-        found = []
-        for target, partners in zip(visit.targets, visit.partners, strict=True):
-            image = crops.read(target)
-            if image is None:
-                continue
-            found.append((target, image, crops.first_readable(partners)))
-            if not take_all:
-                break
-        return tuple(
-            Row(
-                image=image,
-                modality=crops.modality(target),
-                key=sample_key(request.key, target) if take_all else request.key,
-                share=request.weight / len(found),
-                partner=None if partner is None else crops.read(partner),
-                partner_modality=-1 if partner is None else crops.modality(partner),
-            )
-            for target, image, partner in found
-        )
+    def __getitems__(self, requests: Sequence[SampleRequest]) -> PackedBatch:
+        """Return the crops of some visits as one batch."""
+        faults: list[str] = []
 
-    def _nothing(self, request: SampleRequest) -> Row:
-        zeros = np.zeros(self.options.size, np.float32)
-        return Row(image=zeros, modality=0, key=request.key, share=0.0)
+        def visits() -> Iterator[list[Row]]:
+            for request in requests:
+                visit = _Visit(self, request)
+                yield visit.rows()
+                faults.extend(visit.faults)
+
+        plan = self.options.plan(len(requests), requests[0].num_studies, len(self.cache.modalities))
+        batch = pack(visits(), plan, self.pool)
+        batch.facts["faults"] = faults
+        return batch
+
+    def share_memory(self, batch_size: int, num_workers: int, ahead: int) -> None:
+        """Make memory that workers share with this process, once; call it before they start.
+
+        Args:
+            batch_size: Visits of a batch.
+            num_workers: Worker processes.
+            ahead: Batches that each of them may have on the way.
+        """
+        if self.pool is None:
+            plan = self.options.plan(batch_size, 0, len(self.cache.modalities))
+            self.pool = BatchPool(num_workers, ahead, plan.max_crops * math.prod(plan.size))
 
 
-class _Crops:
-    """Crops of one visit, each read once."""
+class _Visit:
+    """What is read at a visit, each scan once."""
 
-    def __init__(self, dataset: StudyCrops, study: CachedStudy, visit: Visit) -> None:
-        self.dataset = dataset
-        self.study = study
-        self.visit = visit
+    def __init__(self, dataset: StudyCrops, request: SampleRequest) -> None:
+        self.cache = dataset.cache
+        self.options = dataset.options
+        self.request = request
+        self.study = dataset.studies[request.study]
+        self.reference = dataset.reference_voxels[request.study]
         self.faults: list[str] = []
-        self.memory: dict[int, np.ndarray | None] = {}
+        self.sources: dict[int, Source | None] = {}
 
-    def read(self, scan: int) -> np.ndarray | None:
-        if scan not in self.memory:
-            self.memory[scan] = self._read(scan)
-        return self.memory[scan]
-
-    def _read(self, scan: int) -> np.ndarray | None:
-        options = self.dataset.options
-        try:
-            return self.dataset.cache.read_unit_crop(
-                self.study, self.study.scans[scan], self.visit.start, options.size, options.clip
+    def rows(self) -> list[Row]:
+        """Return the targets of the visit."""
+        options = self.options
+        takes_all = options.modalities_per_step == "all"
+        visit = draw_visit(
+            self.request,
+            len(self.study.scans),
+            self.study.shape,
+            options.size,
+            all_modalities=takes_all,
+            shared_modality=options.shared_modality,
+            series=options.series_per_study,
+        )
+        starts = [visit.start]
+        if options.crop_centre != "box" or options.crops_per_visit > 1:
+            starts = place_crops(
+                self.request.key,
+                self.study,
+                options.size,
+                options.crop_centre,
+                options.crops_per_visit,
             )
+        found = self._find(visit, takes_all=takes_all)
+        if not found:
+            return [self._row(starts[0], self.request.key, 0.0)]
+        share = self.request.weight / (len(found) * len(starts))
+        return [
+            self._row(start, self._key(target, number, takes_all), share, target, partner)
+            for target, partner in found
+            for number, start in enumerate(starts)
+        ]
+
+    def _find(self, visit: Visit, *, takes_all: bool) -> list[tuple[int, int | None]]:
+        """Return the targets that can be read, each with the first partner that can."""
+        found: list[tuple[int, int | None]] = []
+        for target, partners in zip(visit.targets, visit.partners, strict=True):
+            if self._read(target) is None:
+                continue
+            others = partners if self.options.with_partner else ()
+            partner = next((scan for scan in others if self._read(scan) is not None), None)
+            found.append((target, partner))
+            if not takes_all:
+                break
+        return found
+
+    def _read(self, scan: int) -> Source | None:
+        if scan not in self.sources:
+            self.sources[scan] = self._open(scan)
+        return self.sources[scan]
+
+    def _open(self, place: int) -> Source | None:
+        scan = self.study.scans[place]
+        try:
+            return Source(self.cache.open_frame(self.study, scan), scan, self.options.clip)
         except (CacheError, OSError) as error:
             self.faults.append(f"{self.study.id}: {error}")
             return None
 
-    def first_readable(self, scans: Sequence[int]) -> int | None:
-        if not self.dataset.options.with_partner:
-            return None
-        return next((scan for scan in scans if self.read(scan) is not None), None)
+    def _key(self, target: int, number: int, takes_all: bool) -> int:
+        key = sample_key(self.request.key, target) if takes_all else self.request.key
+        return sample_key(key, number, "crop") if number else key
 
-    def modality(self, scan: int) -> int:
-        return self.dataset.cache.modalities.index(self.study.scans[scan].modality)
+    def _row(
+        self,
+        start: Size,
+        key: int,
+        share: float,
+        target: int | None = None,
+        partner: int | None = None,
+    ) -> Row:
+        x, y, z = (int(place) for place in np.asarray(start) - self.reference)
+        return Row(
+            study=self.study.id,
+            start=start,
+            origin=(x, y, z),
+            key=key,
+            share=share,
+            target=None if target is None else self.sources[target],
+            modality=0 if target is None else self._modality(target),
+            partner=None if partner is None else self.sources[partner],
+            partner_modality=-1 if partner is None else self._modality(partner),
+        )
+
+    def _modality(self, scan: int) -> int:
+        return self.cache.modalities.index(self.study.scans[scan].modality)
 
 
-def collate(samples: Sequence[VisitSample]) -> StudyBatch:
-    """Put visits into a batch; shares are divided by the number of visits."""
-    rows = [row for sample in samples for row in sample.rows]
-    origins = [sample.origin for sample in samples for _ in sample.rows]
-    partnered = [place for place, row in enumerate(rows) if row.partner is not None]
-    partners = [row.partner for row in rows if row.partner is not None]
-    size = rows[0].image.shape
-    return StudyBatch(
-        image=torch.from_numpy(np.stack([row.image for row in rows])[:, None]),
-        modality=torch.tensor([row.modality for row in rows]),
-        partner=torch.from_numpy(
-            np.stack(partners)[:, None] if partners else np.zeros((0, 1, *size), np.float32)
-        ),
-        partner_rows=torch.tensor(partnered, dtype=torch.int64),
-        partner_modality=torch.tensor(
-            [rows[place].partner_modality for place in partnered], dtype=torch.int64
-        ),
-        origin=torch.tensor(origins),
-        key=torch.tensor([row.key for row in rows]),
-        weight=torch.tensor([row.share / len(samples) for row in rows], dtype=torch.float32),
-        num_studies=samples[0].num_studies,
-        study=[sample.study for sample in samples for _ in sample.rows],
-        faults=[fault for sample in samples for fault in sample.faults],
-    )
+def as_batch(batch: PackedBatch) -> PackedBatch:
+    """Return what `StudyCrops` has put together already."""
+    return batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,13 +10,35 @@ from typing import Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset
 
-from brainmvp_lightning.datamodules.datasets import collate
+from brainmvp_lightning.datamodules.datasets import as_batch
 from brainmvp_lightning.datamodules.sampling import StudySampler
 
 WORKER_KILLED = (
     "a data worker was killed by the system, most likely for lack of memory; lower "
     "data.num_workers or data.batch_size, and go on with --ckpt_path last"
 )
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_KEPT_BYTES = 2**28
+
+
+def keep_freed_memory(worker: int) -> None:
+    """Let a data worker use freed memory again instead of handing it to the system.
+
+    A visit reads and decodes some megabytes, of which the system would clear each page anew. Does
+    nothing where the C library has no such setting.
+
+    Args:
+        worker: Number of the worker; all are treated alike.
+    """
+    del worker
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 class WorkerKilledError(RuntimeError):
@@ -58,6 +81,7 @@ class CountedLoader(DataLoader[Any]):
         num_workers: Processes that read ahead; 0 reads in the training process.
         pin_memory: Whether batches go to page-locked memory.
         collate_fn: Puts the samples of a step into a batch.
+        keep_workers: Whether the processes stay after an epoch, for the next one.
     """
 
     def __init__(
@@ -68,7 +92,8 @@ class CountedLoader(DataLoader[Any]):
         *,
         num_workers: int,
         pin_memory: bool,
-        collate_fn: Callable[[list[Any]], Any] = collate,
+        collate_fn: Callable[[Any], Any] = as_batch,
+        keep_workers: bool = True,
     ) -> None:
         super().__init__(
             dataset,
@@ -76,8 +101,9 @@ class CountedLoader(DataLoader[Any]):
             num_workers=num_workers,
             collate_fn=collate_fn,
             pin_memory=pin_memory,
-            persistent_workers=num_workers > 0,
+            persistent_workers=keep_workers and num_workers > 0,
             prefetch_factor=4 if num_workers > 0 else None,
+            worker_init_fn=keep_freed_memory,
         )
         self.study_crops: Any = dataset
         self.study_sampler = sampler
@@ -90,6 +116,9 @@ class CountedLoader(DataLoader[Any]):
         Raises:
             WorkerKilledError: If a worker process is gone.
         """
+        if self.num_workers > 0 and hasattr(self.study_crops, "share_memory"):
+            ahead = self.prefetch_factor or 1
+            self.study_crops.share_memory(self.study_sampler.batch_size, self.num_workers, ahead)
         batches = super().__iter__()
         while True:
             try:

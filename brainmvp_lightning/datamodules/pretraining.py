@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -13,17 +12,20 @@ from brainmvp_lightning.batches import DataDescription, Size
 from brainmvp_lightning.datamodules.base import StudyDataModule
 from brainmvp_lightning.datamodules.datasets import CropOptions, StudyCrops
 from brainmvp_lightning.datamodules.loading import CountedLoader
+from brainmvp_lightning.datamodules.packing import PackedBatch
+from brainmvp_lightning.datamodules.placing import CropCentre, check_centre
 from brainmvp_lightning.datamodules.progress import TrainerProgress
 from brainmvp_lightning.datamodules.sampling import StudySampler
 from brainmvp_lightning.methods.base import DataNeeds
-from brainmvp_lightning.volumes.cache import Cache, CachedStudy, Clip
+from brainmvp_lightning.volumes.cache import Cache, Clip
+from brainmvp_lightning.volumes.index import StudySelection
 
 
 class PretrainDataModule(StudyDataModule):
     """Streams crops of target and partner modality at one place from a cache.
 
     Args:
-        cache: Folder that ``brainmvp prepare`` made.
+        cache: Folder that ``brainmvp prepare`` made, or its address, such as ``s3://bucket/cache``.
         crop_size: Voxels of a crop (paper: 96 x 96 x 96).
         batch_size: Studies in a batch of one process (paper: 3 on each of 8 GPUs).
         num_workers: Processes that read ahead, for each training process.
@@ -40,6 +42,13 @@ class PretrainDataModule(StudyDataModule):
             (published code).
         series_per_study: Force each study to this many scans by leaving out or repeating
             (published code).
+        crop_centre: ``"box"``: crops lie anywhere in the stored box; ``"foreground"``: centred on
+            the head; a number: on the head with this probability, else beside it (paper: 0.5).
+        crops_per_visit: Crops of the same scans at each visit. They share the weight of the study;
+            a batch has ``batch_size`` times as many rows.
+        local_cache: Folder for copies of what is read, if the cache is an address such as
+            ``s3://bucket/cache``.
+        local_cache_gb: Size of these copies together, in 10^9 bytes.
         seed: Seed of order, crops and masks; set by ``seed_everything``.
 
     Source:
@@ -59,13 +68,20 @@ class PretrainDataModule(StudyDataModule):
         min_modalities: int = 1,
         shared_modality: bool = False,
         series_per_study: int | None = None,
+        crop_centre: Literal["box", "foreground"] | float = "box",
+        crops_per_visit: int = 1,
+        local_cache: str | None = None,
+        local_cache_gb: float = 50.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         if str(modalities_per_step) not in ("1", "all"):
             raise ValueError(f"modalities_per_step must be 1 or all, got {modalities_per_step!r}")
-        self.cache_path = Path(cache)
+        check_centre(crop_centre)
+        if crops_per_visit < 1:
+            raise ValueError(f"crops_per_visit must be at least 1, got {crops_per_visit}")
+        self.cache_path = cache
         self.crop_size: Size = crop_size
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -78,6 +94,10 @@ class PretrainDataModule(StudyDataModule):
         self.min_modalities = min_modalities
         self.shared_modality = shared_modality
         self.series_per_study = series_per_study
+        self.crop_centre: CropCentre = crop_centre
+        self.crops_per_visit = crops_per_visit
+        self.local_cache = local_cache
+        self.local_cache_gb = local_cache_gb
         self.seed = seed
         self.needs = DataNeeds()
         self._cache: Cache | None = None
@@ -91,12 +111,16 @@ class PretrainDataModule(StudyDataModule):
             CacheError: If it cannot be read.
         """
         if self._cache is None:
-            self._cache = Cache.open(self.cache_path)
+            self._cache = Cache.open(
+                self.cache_path, local_cache=self.local_cache, local_cache_gb=self.local_cache_gb
+            )
         return self._cache
 
     def describe(self) -> DataDescription:
         """Say what a method must know of the data."""
-        centre = np.mean([_centre_mm(study) for study in self.cache.studies], axis=0)
+        studies = self.cache.studies
+        middle = studies.column("shape") // 2
+        centre = np.mean(_transform(studies.column("affine"), middle), axis=0)
         return DataDescription(
             modalities=tuple(self.cache.modalities),
             spacing_mm=(self.cache.spacing_mm,) * 3,
@@ -104,16 +128,17 @@ class PretrainDataModule(StudyDataModule):
             crop_size=self.crop_size,
         )
 
-    def studies(self, split: str) -> list[CachedStudy]:
+    def studies(self, split: str) -> StudySelection:
         """Return the studies of `split` that have enough modalities.
 
         Raises:
             ValueError: If none is left.
         """
         needed = max(self.min_modalities, self.needs.min_modalities)
-        members = [study for study in self.cache.studies if study.split == split]
-        usable = [study for study in members if len(study.scans) >= needed]
-        if not usable:
+        studies = self.cache.studies
+        members = np.flatnonzero(studies.column("split") == split)
+        usable = members[studies.column("num_scans")[members] >= needed]
+        if not len(usable):
             raise ValueError(
                 f"cache {self.cache_path} has {len(members)} {split} studies, none with at least "
                 f"{needed} modalities; prepare more data, lower data.min_modalities, or keep the "
@@ -126,7 +151,7 @@ class PretrainDataModule(StudyDataModule):
                 "are left out",
                 stacklevel=2,
             )
-        return usable
+        return StudySelection(studies, usable)
 
     def setup(self, stage: str) -> None:
         """Open the cache and check that the splits in use are not empty."""
@@ -174,20 +199,31 @@ class PretrainDataModule(StudyDataModule):
             with_partner=self.needs.needs_partner,
             shared_modality=self.shared_modality,
             series_per_study=self.series_per_study,
+            crop_centre=self.crop_centre,
+            crops_per_visit=self.crops_per_visit,
         )
 
-    def _reference_voxels(self, studies: list[CachedStudy]) -> np.ndarray:
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Turn the integers that were transferred into intensities, on their device."""
+        del dataloader_idx
+        if not isinstance(batch, PackedBatch):
+            return batch
+        trainer = self.trainer
+        unpacked = batch.unpack()
+        # Lightning converts batches to the precision of the run before they are transferred.
+        return unpacked if trainer is None else trainer.precision_plugin.convert_input(unpacked)
+
+    def _reference_voxels(self, studies: StudySelection) -> np.ndarray:
         if self.placement == "centre":
-            return np.array([np.asarray(study.shape) // 2 for study in studies])
-        centre = np.append(self.describe().centre_mm, 1.0)
-        inverse = [np.linalg.inv(np.asarray(study.affine)) for study in studies]
-        return np.rint([(matrix @ centre)[:3] for matrix in inverse]).astype(np.int64)
+            return np.asarray(studies.column("shape") // 2, np.int64)
+        centre = np.asarray(self.describe().centre_mm)
+        voxels = _transform(np.linalg.inv(studies.column("affine")), centre)
+        return np.asarray(np.rint(voxels), np.int64)
 
     def _on_gpu(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
 
-def _centre_mm(study: CachedStudy) -> np.ndarray:
-    voxel = np.append(np.asarray(study.shape) // 2, 1.0)
-    centre: np.ndarray = (np.asarray(study.affine) @ voxel)[:3]
-    return centre
+def _transform(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply ``n 4 4`` transforms to ``n 3`` points, or all to one point."""
+    return np.asarray((matrices[:, :3, :3] @ points[..., None])[..., 0] + matrices[:, :3, 3])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_lightning.preprocessing.geometry import Box
+from brainmvp_lightning.preprocessing.geometry import Box, to_box
+from brainmvp_lightning.preprocessing.intensity import count_levels, percentiles_of
+from brainmvp_lightning.preprocessing.layout import as_flat, forwards, memory_order
 from brainmvp_lightning.preprocessing.recipe import ForegroundRule
 from brainmvp_lightning.volumes.records import Size
 
@@ -37,7 +40,7 @@ class Foreground:
 
 
 def find_foreground(
-    image: NDArray[Any], rule: ForegroundRule = "auto", zero: float = 0.0
+    image: NDArray[Any], rule: ForegroundRule = "auto", zero: float = 0.0, num_outside: int = 0
 ) -> Foreground:
     """Separate head and background.
 
@@ -50,51 +53,86 @@ def find_foreground(
         image: ``x y z``, finite.
         rule: ``auto``, ``nonzero`` or ``threshold``.
         zero: The number in `image` that stands for a real intensity of 0.
+        num_outside: Further voxels of the scan, all 0, that `image` does not hold.
     """
-    level = _flat_level(image)
+    ahead = forwards(image)
+    image = image[ahead]
+    smallest, largest = float(image.min()), float(image.max())
+    if num_outside:
+        smallest, largest = min(smallest, 0.0), max(largest, 0.0)
+    level = _flat_level(image, smallest, largest, num_outside)
     if rule == "nonzero":
         level = 0.0 if level is None else level
     if level is not None and rule != "threshold":
-        return Foreground(image != level, level, is_flat=True)
-    return Foreground(image > head_threshold(image), _clip_to(image, zero), is_flat=False)
+        mask = image != _as_number(image, level)
+        return Foreground(mask[ahead], level, is_flat=True)
+    threshold = head_threshold(image, num_outside)
+    background = min(max(zero, smallest), largest)
+    mask = image > _as_number(image, threshold)
+    return Foreground(mask[ahead], background, is_flat=False)
 
 
-def _clip_to(image: NDArray[Any], value: float) -> float:
-    return min(max(value, float(image.min())), float(image.max()))
-
-
-def _flat_level(image: NDArray[Any]) -> float | None:
-    smallest, largest = float(image.min()), float(image.max())
+def _flat_level(
+    image: NDArray[Any], smallest: float, largest: float, num_outside: int
+) -> float | None:
     near = NEAR * (largest - smallest)
+    size = image.size + num_outside
     for level in (0.0, smallest):
-        at_level = np.count_nonzero(image == level)
-        if at_level < FLAT_SHARE * image.size:
+        up_to_level = here = np.count_nonzero(image == _as_number(image, level))
+        at_level = here + (num_outside if level == 0 else 0)
+        if at_level < FLAT_SHARE * size:
             continue
-        close = np.count_nonzero((image > level) & (image <= level + near))
-        if close <= NEAR_SHARE * at_level:
+        up_to_near = np.count_nonzero(image <= _as_number(image, level + near))
+        if level != smallest:
+            up_to_level = np.count_nonzero(image <= _as_number(image, level))
+        if up_to_near - up_to_level <= NEAR_SHARE * at_level:
             return level
     return None
 
 
-def head_threshold(image: NDArray[Any]) -> float:
+def _as_number(image: NDArray[Any], value: float) -> float | int:
+    # An image of integers compared with a float would be converted as a whole; rounding down
+    # changes neither `image > value` nor `image <= value`, and levels are whole numbers there.
+    return math.floor(value) if image.dtype.kind in "iu" else value
+
+
+def head_threshold(image: NDArray[Any], num_outside: int = 0) -> float:
     """Return a value between noisy air and the darkest tissue.
 
     It is a tenth of the way from the 2nd to the 98th percentile, but at least 3.5 times the noise
     (the most frequent intensity of the air, which one voxel of air in 450 exceeds), and never
     above Otsu's threshold, which alone would cut off dark tissue such as CSF in T1.
 
+    Args:
+        image: ``x y z``, finite.
+        num_outside: Further voxels of the scan, all 0, that `image` does not hold.
+
     Source:
         The tenth: Smith, "Fast robust automated brain extraction", 2002. Air follows a Rayleigh
         distribution, whose mode is the noise's standard deviation.
     """
-    sample = image.ravel(order="K")[:: max(1, image.size // MAX_SAMPLE)].astype(np.float32)
-    low, p2, p98, high = (float(value) for value in np.percentile(sample, (0, 2, 98, 99)))
+    step = max(1, (image.size + num_outside) // MAX_SAMPLE)
+    values, counts = _sample_histogram(image, step, num_outside)
+    low, p2, p98, high = map(float, percentiles_of(values, counts, (0, 2, 98, 99)))
     if high <= low:
         return low
-    counts, edges = np.histogram(np.minimum(sample, high), BINS, (low, high))
-    cut = _otsu_bin(counts)
-    mode = float(edges[int(np.argmax(counts[: cut + 1]))])
+    binned, edges = np.histogram(np.minimum(values, high), BINS, (low, high), weights=counts)
+    cut = _otsu_bin(binned)
+    mode = float(edges[int(np.argmax(binned[: cut + 1]))])
     return min(float(edges[cut + 1]), max(p2 + 0.1 * (p98 - p2), 3.5 * mode))
+
+
+def _sample_histogram(
+    image: NDArray[Any], step: int, num_outside: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return the values of every `step`-th voxel, ascending, and how often each is counted."""
+    sample = as_flat(image)[::step]
+    if num_outside:
+        sample = np.concatenate([sample, np.zeros(num_outside // step, image.dtype)])
+    if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
+        first, counts = count_levels(sample)
+        return np.arange(first, first + len(counts), dtype=np.float64), counts
+    return np.sort(sample.astype(np.float32)).astype(np.float64), np.ones(sample.size, np.intp)
 
 
 def _otsu_bin(counts: NDArray[np.intp]) -> int:
@@ -113,27 +151,48 @@ def _otsu_bin(counts: NDArray[np.intp]) -> int:
     return int(np.argmax(between))
 
 
-def foreground_box(foreground: Foreground) -> Box | None:
+def foreground_box(foreground: Foreground, shape: Size | None = None) -> Box | None:
     """Return start and stop of the smallest box around the foreground, or None if it is empty.
 
     Over noisy air, outer slices with less than half a percent of foreground do not count.
+
+    Args:
+        foreground: Whole or in part.
+        shape: Voxels of the whole, of which the mask may be a part.
     """
+    extents = shape or foreground.mask.shape
     start, stop = [], []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        counts = np.count_nonzero(foreground.mask, axis=others)
-        area = foreground.mask.size / len(counts)
-        enough = counts > (0 if foreground.is_flat else SLICE_SHARE * area)
-        places = np.flatnonzero(enough)
+    for axis, counts in enumerate(_counts_by_slice(foreground.mask)):
+        area = np.prod(extents, dtype=np.float64) / extents[axis]
+        places = np.flatnonzero(counts > (0 if foreground.is_flat else SLICE_SHARE * area))
         if places.size == 0:
             return None
         start.append(int(places[0]))
         stop.append(int(places[-1]) + 1)
-    return (start[0], start[1], start[2]), (stop[0], stop[1], stop[2])
+    return to_box(start, stop)
+
+
+def _counts_by_slice(mask: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Return for each axis how many voxels are True in each slice across it."""
+    order, ahead = memory_order(mask), forwards(mask)
+    ordered = mask[ahead].transpose(order).view(np.uint8)
+    sheet, side = _sum_along(ordered, axis=0), _sum_along(ordered, axis=1)
+    sums = (side.sum(axis=1), sheet.sum(axis=1), sheet.sum(axis=0))
+    counts = dict(zip(order, sums, strict=True))
+    return [counts[axis][ahead[axis]] for axis in range(3)]
+
+
+def _sum_along(ones: NDArray[np.uint8], axis: Literal[0, 1]) -> NDArray[np.intp]:
+    """Sum bytes of 0 and 1, 255 at a time: as many still fit into a byte."""
+    total: NDArray[np.intp] = np.zeros(np.delete(ones.shape, axis), np.intp)
+    for start in range(0, ones.shape[axis], 255):
+        piece = ones[start : start + 255] if axis == 0 else ones[:, start : start + 255]
+        total += np.add.reduce(piece, axis=axis, dtype=np.uint8)
+    return total
 
 
 def join_boxes(boxes: Sequence[Box], margin: int, shape: Size) -> Box:
     """Return the box around all boxes, widened by `margin` voxels, within the volume."""
     start = np.maximum(np.min([box[0] for box in boxes], axis=0) - margin, 0)
     stop = np.minimum(np.max([box[1] for box in boxes], axis=0) + margin, shape)
-    return (int(start[0]), int(start[1]), int(start[2])), (int(stop[0]), int(stop[1]), int(stop[2]))
+    return to_box(start, stop)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brainmvp_lightning.preprocessing.layout import in_c_order, memory_order
 from brainmvp_lightning.volumes.records import PERCENTILE_KEYS, PERCENTILES
 
 INT16_LEVELS = 65534  # from -32767 to 32767
-FINE_LEVELS = 2**13  # steps between the 1st and 99th percentile
+FINE_LEVELS = 2**12  # steps between the 1st and 99th percentile
+MAX_SAMPLE = 2**18  # voxels that the size of a step is estimated from
+
+_COUNTED_AT_ONCE = 2**17  # integers, so that their wide copy stays in the cache
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ def quantise(
 ) -> Quantised:
     """Store intensities as int16.
 
-    Whole numbers that fit are kept without loss. Otherwise a step is 1/8192 of the distance
+    Whole numbers that fit are kept without loss. Otherwise a step is 1/4096 of the distance
     between the 1st and 99th percentile of the foreground, or as much as the full range needs; a
     value of exactly 0 stays exactly 0.
 
@@ -50,51 +55,127 @@ def quantise(
     if lossless is not None:
         array, offset = lossless
         return Quantised(array, slope, intercept + offset * slope, 0.0)
-    real = image.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    low, high = np.percentile(real[foreground], (1, 99))
+    real = image.astype(np.float32, copy=False)
+    if (slope, intercept) != (1.0, 0.0):
+        real = real * np.float32(slope) + np.float32(intercept)
+    low, high = np.percentile(_thinned(real, foreground), (1, 99))
     smallest, largest = float(real.min()), float(real.max())
     step = max(float(high - low) / FINE_LEVELS, (largest - smallest) / INT16_LEVELS)
     centre = 0.0 if max(-smallest, largest) <= 32767 * step else (smallest + largest) / 2
     offset = int(np.rint(centre / step))
-    levels = np.rint((real - np.float32(offset * step)) / np.float32(step))
-    array = np.clip(levels, -32767, 32767).astype(np.int16)
-    return Quantised(array, step, offset * step, step / 2)
+    return Quantised(_levels(real, step, offset), step, offset * step, step / 2)
+
+
+def _thinned(real: NDArray[np.float32], foreground: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return intensities of the foreground, of large volumes those at the points of a lattice."""
+    stride = max(1, round((real.size / MAX_SAMPLE) ** (1 / 3)))
+    lattice = (slice(stride // 2, None, stride),) * 3
+    thinned: NDArray[np.float32] = real[lattice][foreground[lattice]]
+    return thinned if thinned.size else real[foreground]
+
+
+def _levels(real: NDArray[np.float32], step: float, offset: int) -> NDArray[np.int16]:
+    levels: NDArray[np.int16] = np.empty_like(real, np.int16)
+    order = memory_order(real)
+    # Plane by plane, so that intermediate results stay in the cache.
+    for plane, target in zip(real.transpose(order), levels.transpose(order), strict=True):
+        values = plane - np.float32(offset * step) if offset else plane
+        values = values / np.float32(step)
+        np.rint(values, out=values)
+        np.clip(values, -32767, 32767, out=values)
+        target[...] = values
+    return in_c_order(levels)
 
 
 def _whole_numbers(image: NDArray[Any]) -> tuple[NDArray[np.int16], int] | None:
+    if image.dtype.kind == "f" and not _is_whole(image):
+        return None
+    if image.dtype.itemsize <= 2:
+        image = in_c_order(image)  # all that follows is faster there
     smallest, largest = image.min(), image.max()
     if float(largest) - float(smallest) > INT16_LEVELS:
         return None
-    if image.dtype.kind == "f" and not np.array_equal(image, np.rint(image)):
-        return None
     low, high = int(smallest), int(largest)
     if low >= -32768 and high <= 32767:
-        return np.ascontiguousarray(image, np.int16), 0
+        return in_c_order(image.astype(np.int16, copy=False)), 0
     offset = low + 32768
-    return (image.astype(np.int64) - offset).astype(np.int16), offset
+    return in_c_order((image.astype(np.int64) - offset).astype(np.int16)), offset
+
+
+def _is_whole(image: NDArray[Any]) -> bool:
+    planes = image.transpose(memory_order(image))
+    return all(np.array_equal(plane, np.rint(plane)) for plane in planes)
 
 
 def all_percentiles(
-    stored: Quantised, foreground: NDArray[np.bool_]
+    stored: Quantised, foreground: NDArray[np.bool_], *, is_flat: bool = False
 ) -> dict[str, dict[str, float]]:
     """Return the percentiles of the foreground and of the whole volume, in real units, exactly.
 
     They equal ``numpy.percentile`` of the stored intensities (linear between neighbours).
+
+    Args:
+        stored: Intensities.
+        foreground: Not empty.
+        is_flat: All voxels that are not foreground have one value, which saves counting them.
     """
-    levels = stored.array.view(np.uint16) ^ np.uint16(0x8000)  # order-preserving: -32768 -> 0
-    volume = np.bincount(levels.ravel(), minlength=2**16)
-    inside = np.bincount(levels[foreground], minlength=2**16)
+    first, inside = count_levels(stored.array[foreground])
+    num_others = stored.array.size - int(inside.sum())
+    if is_flat and num_others:
+        second = int(stored.array.flat[int(np.argmin(foreground))])
+        outside = np.array([num_others], np.intp)
+    else:
+        second, outside = count_levels(stored.array[~foreground])
+    start = min(first, second)
+    stop = max(first + len(inside), second + len(outside))
+    volume = np.zeros(stop - start, np.intp)
+    volume[first - start : first - start + len(inside)] += inside
+    volume[second - start : second - start + len(outside)] += outside
     return {
-        "foreground": _from_histogram(inside, stored),
-        "volume": _from_histogram(volume, stored),
+        "foreground": _real_percentiles(first, inside, stored),
+        "volume": _real_percentiles(start, volume, stored),
     }
 
 
-def _from_histogram(counts: NDArray[np.intp], stored: Quantised) -> dict[str, float]:
-    cumulative = np.cumsum(counts)
-    rank = np.asarray(PERCENTILES) / 100 * (cumulative[-1] - 1)
-    lower = np.searchsorted(cumulative, np.floor(rank), side="right")
-    upper = np.searchsorted(cumulative, np.ceil(rank), side="right")
-    level = lower + (rank - np.floor(rank)) * (upper - lower) - 32768
-    real = level * stored.slope + stored.intercept
+def _real_percentiles(first: int, counts: NDArray[np.intp], stored: Quantised) -> dict[str, float]:
+    levels = np.arange(first, first + len(counts), dtype=np.float64)
+    real = percentiles_of(levels, counts, PERCENTILES) * stored.slope + stored.intercept
     return {key: float(value) for key, value in zip(PERCENTILE_KEYS, real, strict=True)}
+
+
+def count_levels(integers: NDArray[Any]) -> tuple[int, NDArray[np.intp]]:
+    """Count how often each integer occurs.
+
+    Args:
+        integers: One axis, of 8 or 16 bits.
+
+    Returns:
+        The smallest integer, and the counts from it on; 0 and no counts if there are none.
+    """
+    if integers.size == 0:
+        return 0, np.zeros(0, np.intp)
+    first = int(integers.min())
+    counts = np.zeros(int(integers.max()) - first + 1, np.intp)
+    for begin in range(0, integers.size, _COUNTED_AT_ONCE):
+        piece = integers[begin : begin + _COUNTED_AT_ONCE].astype(np.intp)
+        found = np.bincount(piece - first if first else piece)
+        counts[: len(found)] += found
+    return first, counts
+
+
+def percentiles_of(
+    values: NDArray[np.float64], counts: NDArray[np.intp], percentiles: Sequence[float]
+) -> NDArray[np.float64]:
+    """Return what ``numpy.percentile`` gives for values that occur several times each.
+
+    Args:
+        values: Ascending.
+        counts: How often each occurs, in all at least once.
+        percentiles: From 0 to 100.
+    """
+    cumulative = np.cumsum(counts)
+    rank = np.asarray(percentiles) / 100 * (cumulative[-1] - 1)
+    lower = values[np.searchsorted(cumulative, np.floor(rank), side="right")]
+    upper = values[np.searchsorted(cumulative, np.ceil(rank), side="right")]
+    between: NDArray[np.float64] = lower + (rank - np.floor(rank)) * (upper - lower)
+    return between

@@ -8,20 +8,35 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 
 from brainmvp_lightning.preprocessing.checks import read_label
 from brainmvp_lightning.preprocessing.foreground import join_boxes
-from brainmvp_lightning.preprocessing.geometry import Box, Grid
-from brainmvp_lightning.preprocessing.intensity import Quantised, all_percentiles, quantise
-from brainmvp_lightning.preprocessing.placement import PlacedScan, place_scans, volume_notes
+from brainmvp_lightning.preprocessing.geometry import Box, Grid, orientation_of, to_box, to_ras
+from brainmvp_lightning.preprocessing.intensity import (
+    Quantised,
+    all_percentiles,
+    count_levels,
+    quantise,
+)
+from brainmvp_lightning.preprocessing.layout import in_c_order
+from brainmvp_lightning.preprocessing.memory import keep_freed_memory
+from brainmvp_lightning.preprocessing.placement import (
+    PlacedScan,
+    Placement,
+    place_scans,
+    volume_notes,
+)
 from brainmvp_lightning.preprocessing.recipe import Recipe
-from brainmvp_lightning.preprocessing.resampling import Placed, place
+from brainmvp_lightning.preprocessing.resampling import find_route, sample, shared_field
 from brainmvp_lightning.studies.manifest import portable_path
 from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.studies.study import Study
+from brainmvp_lightning.volumes.blocks import encode_blocks
 from brainmvp_lightning.volumes.errors import VolumeError
 from brainmvp_lightning.volumes.nifti import Volume
 from brainmvp_lightning.volumes.records import CachedScan, CachedStudy
+from brainmvp_lightning.volumes.transform import Affine
 from brainmvp_lightning.volumes.writer import write_frame
 
 
@@ -41,7 +56,8 @@ class Prepared:
 def prepare_study(study: Study, recipe: Recipe, root: Path) -> Prepared:
     """Bring all scans of a study onto one grid, crop them to the head and store them.
 
-    Scans that cannot be used are set aside; the others go on.
+    Scans that cannot be used are set aside; the others go on. The process keeps up to 256 MiB of
+    freed memory from then on.
 
     Args:
         study: What to prepare.
@@ -51,16 +67,20 @@ def prepare_study(study: Study, recipe: Recipe, root: Path) -> Prepared:
     Raises:
         CacheWriteError: If the cache cannot be written.
     """
+    keep_freed_memory()
     problems: list[Problem] = []
-    found = place_scans(study, recipe, problems)
-    if found is None:
+    placement = place_scans(study, recipe, problems)
+    if placement is None:
         return Prepared(None, tuple(problems))
-    grid, images = found
     margin = int(np.ceil(recipe.margin_mm / recipe.spacing_mm))
-    box = join_boxes([image.box for image in images], margin, grid.shape)
-    stored = tuple(_store_image(image, study, box, root) for image in images)
-    label = _store_label(study, grid, box, recipe, root, problems)
-    return Prepared(_record(study, grid, box, stored, label), tuple(problems))
+    box = join_boxes([scan.box for scan in placement.scans], margin, placement.grid.shape)
+    head = np.zeros(np.subtract(box[1], box[0]), np.bool_)
+    scans = []
+    while placement.scans:  # whole volumes are large: drop each as soon as it is stored
+        scans.append(_store_image(placement.scans.pop(0), study, box, head, recipe, root))
+    label = _store_label(study, placement, box, recipe, root, problems)
+    stored = _record(study, placement.grid, box, scans, label, encode_blocks(head))
+    return Prepared(stored, tuple(problems))
 
 
 def fingerprint(path: Path) -> list[int] | None:
@@ -72,51 +92,97 @@ def fingerprint(path: Path) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _source(path: Path, volume: Volume, placed: Placed, root: Path) -> dict[str, Any]:
+def _source(
+    path: Path, volume: Volume, root: Path, *, is_exact: bool, to_study: Affine
+) -> dict[str, Any]:
     size, mtime_ns = fingerprint(path) or (0, 0)
-    return {
+    source = {
         "path": portable_path(path, root),
         "size": size,
         "mtime_ns": mtime_ns,
         "shape": list(volume.shape),
         "affine": volume.affine.tolist(),
-        "axcodes": "".join(nib.aff2axcodes(volume.affine)),
-        "is_resampled": not placed.is_exact,
+        "axcodes": "".join(nib.orientations.ornt2axcodes(orientation_of(volume.affine))),
+        "is_resampled": not is_exact,
         "notes": list(volume.notes),
     }
+    if not np.array_equal(to_study, np.eye(4)):
+        source["to_study"] = to_study.tolist()
+    return source
 
 
-def _cut(box: Box) -> tuple[slice, slice, slice]:
-    (x, y, z), (x_stop, y_stop, z_stop) = box
-    return slice(x, x_stop), slice(y, y_stop), slice(z, z_stop)
-
-
-def _store_image(image: PlacedScan, study: Study, box: Box, root: Path) -> CachedScan:
-    placed = image.placed
-    mask = image.mask[_cut(box)]
-    source = _source(image.scan.path, image.volume, placed, root)
-    stored = quantise(placed.array[_cut(box)], placed.slope, placed.intercept, mask)
+def _store_image(
+    image: PlacedScan,
+    study: Study,
+    box: Box,
+    head: NDArray[np.bool_],
+    recipe: Recipe,
+    root: Path,
+) -> CachedScan:
+    """Store a scan and add its head to that of the study."""
+    placed = image.voxels(box, recipe)
+    mask = image.head(box)
+    np.logical_or(head, mask, out=head)
+    stored = quantise(placed.array, placed.slope, placed.intercept, mask)
+    is_flat = image.is_flat and placed.is_exact
+    source = _source(
+        image.scan.path,
+        image.volume,
+        root,
+        is_exact=placed.is_exact,
+        to_study=image.to_study,
+    )
+    if image.scan.volumes:
+        source["volumes"] = list(image.scan.volumes)
     record = _write(root, study, image.scan.modality, stored, source)
-    return replace(record, background=image.background, percentiles=all_percentiles(stored, mask))
+    percentiles = all_percentiles(stored, mask, is_flat=is_flat)
+    return replace(record, background=image.background, percentiles=percentiles)
+
+
+@dataclass(frozen=True)
+class _StoredLabel:
+    """A stored annotation, the values above 0 that it holds, and where it is not 0."""
+
+    record: CachedScan
+    values: tuple[int, ...]
+    blocks: str
 
 
 def _store_label(
-    study: Study, grid: Grid, box: Box, recipe: Recipe, root: Path, problems: list[Problem]
-) -> CachedScan | None:
+    study: Study,
+    placement: Placement,
+    box: Box,
+    recipe: Recipe,
+    root: Path,
+    problems: list[Problem],
+) -> _StoredLabel | None:
     if study.label is None:
         return None
+    grid = placement.grid
     try:
         volume = read_label(study.label)
-        placed = place(volume, grid, outside=0.0, interpolation="nearest")
-        if placed.overlap < recipe.min_overlap:
-            reason = f"it shares only {placed.overlap:.0%} of its field of view with the scans"
+        array, affine = to_ras(volume.array, placement.world @ volume.affine)
+        route = find_route(affine, grid)
+        overlap = shared_field(to_box((0, 0, 0), array.shape)[1], route)
+        if overlap < recipe.min_overlap:
+            reason = f"it shares only {overlap:.0%} of its field of view with the scans"
             raise VolumeError(str(study.label), reason, "correct its header")
     except VolumeError as error:
         problems.append(Problem(study.id, error.file, f"label: {error.reason}", error.remedy))
         return None
     problems += volume_notes(study, study.label, volume)
-    stored = Quantised(placed.array[_cut(box)], 1.0, 0.0, 0.0)
-    return _write(root, study, "label", stored, _source(study.label, volume, placed, root))
+    placed = in_c_order(sample(array, route, box, outside=0, interpolation="nearest"))
+    source = _source(
+        study.label,
+        volume,
+        root,
+        is_exact=route.shift is not None,
+        to_study=placement.world,
+    )
+    record = _write(root, study, "label", Quantised(placed, 1.0, 0.0, 0.0), source)
+    first, counts = count_levels(placed.ravel())
+    values = (first + np.flatnonzero(counts)).tolist()
+    return _StoredLabel(record, tuple(v for v in values if v > 0), encode_blocks(placed != 0))
 
 
 def _write(
@@ -140,7 +206,12 @@ def _write(
 
 
 def _record(
-    study: Study, grid: Grid, box: Box, scans: tuple[CachedScan, ...], label: CachedScan | None
+    study: Study,
+    grid: Grid,
+    box: Box,
+    scans: list[CachedScan],
+    label: _StoredLabel | None,
+    head_blocks: str,
 ) -> CachedStudy:
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ np.asarray(box[0])
@@ -157,6 +228,10 @@ def _record(
         box_start=start,
         box_stop=stop,
         full_shape=grid.shape,
-        scans=scans,
-        label=label,
+        scans=tuple(scans),
+        label=label.record if label else None,
+        label_scheme=study.label_scheme,
+        label_values=label.values if label else (),
+        head_blocks=head_blocks,
+        label_blocks=label.blocks if label else "",
     )

@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from brainmvp_lightning.volumes.frame import CODEC
 
-PIPELINE_VERSION = 1  # raise it when the same settings give other voxels
+PIPELINE_VERSION = 2  # raise it when the same settings give other voxels
 
 ForegroundRule = Literal["auto", "nonzero", "threshold"]
 Interpolation = Literal["linear", "nearest"]
+Registration = Literal["none", "rigid", "affine"]
+BiasCorrection = Literal["none", "n4"]
+
+MASK_RULES = ("none", "file", "deepbet", "hd-bet")
+STEPS = ("registration", "template", "template_registration", "brain_mask", "bias_correction")
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,13 @@ class Recipe:
         margin_mm: Kept around the foreground box.
         min_overlap: Share of the smaller field of view that a scan must share with the reference.
         max_nonfinite: Share of NaN and infinite voxels up to which they become background.
+        registration: How the scans of a study are moved onto its reference scan before anything
+            else; ``none`` trusts their headers. Needs ``pip install niimath``.
+        template: NIfTI file of a head (or brain) that all studies are moved onto.
+        template_registration: How; the reference scan finds the way for the whole study.
+        brain_mask: ``none``; ``file`` for the masks that the data set brings; ``deepbet`` or
+            ``hd-bet``; or a command such as ``mytool {image} {mask}`` that writes a mask.
+        bias_correction: ``n4`` evens out the slow brightness changes of receive coils.
 
     Raises:
         ValueError: If a value makes no sense.
@@ -44,6 +57,11 @@ class Recipe:
     margin_mm: float = 0.0
     min_overlap: float = 0.25
     max_nonfinite: float = 0.01
+    registration: Registration = "none"
+    template: str | None = None
+    template_registration: Registration = "none"
+    brain_mask: str = "none"
+    bias_correction: BiasCorrection = "none"
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.spacing_mm <= 20:
@@ -53,10 +71,42 @@ class Recipe:
         for name in ("min_overlap", "max_nonfinite"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}; it is a share of 0 to 1")
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        for name in ("registration", "template_registration"):
+            if getattr(self, name) not in get_args(Registration):
+                raise ValueError(
+                    f"recipe.{name} is {getattr(self, name)!r}; use none, rigid, affine"
+                )
+        if self.bias_correction not in get_args(BiasCorrection):
+            raise ValueError(f"recipe.bias_correction is {self.bias_correction!r}; use none or n4")
+        if (self.template is None) != (self.template_registration == "none"):
+            raise ValueError(
+                "recipe.template and recipe.template_registration go together: give the file and "
+                f"rigid or affine, or neither; got {self.template} and {self.template_registration}"
+            )
+        fields = [part for part in ("{image}", "{mask}") if part not in self.brain_mask]
+        if self.brain_mask not in MASK_RULES and fields:
+            raise ValueError(
+                f"recipe.brain_mask is {self.brain_mask!r}; use {', '.join(MASK_RULES)}, or a "
+                "command with {image} and {mask} in it, such as 'mytool {image} {mask}'"
+            )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings, and the versions that matter, as plain JSON values."""
+        """Return the settings, and the versions that matter, as plain JSON values.
+
+        Steps that are not used are left out; a template is known by its content, not its place.
+
+        Raises:
+            ValueError: If the template cannot be read.
+        """
         settings = {**asdict(self), "codec": CODEC, "pipeline_version": PIPELINE_VERSION}
+        for step in STEPS:
+            if settings[step] in (None, "none"):
+                del settings[step]
+        if self.template is not None:
+            settings["template"] = _name_and_digest(Path(self.template))
         plain: dict[str, Any] = json.loads(json.dumps(settings))
         return plain
 
@@ -64,3 +114,13 @@ class Recipe:
         """Return a short digest: equal recipes, and only they, make interchangeable caches."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _name_and_digest(path: Path) -> str:
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise ValueError(
+            f"recipe.template {path} cannot be read ({error.strerror}); correct the path"
+        ) from error
+    return f"{path.name} {digest}"

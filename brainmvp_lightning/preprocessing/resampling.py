@@ -7,19 +7,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from brainmvp_lightning.preprocessing.geometry import (
+    Box,
     Grid,
+    common_box,
     index_map,
     is_separable,
+    slices_of,
+    to_box,
     to_ras,
     whole_shift,
+    within,
 )
+from brainmvp_lightning.preprocessing.interpolation import is_inside, oblique, separable
 from brainmvp_lightning.preprocessing.recipe import Interpolation
 from brainmvp_lightning.volumes.nifti import Volume
 from brainmvp_lightning.volumes.records import Size
 from brainmvp_lightning.volumes.transform import Affine
+
+MAX_PROBES = 2**18  # points of the grid at which a shared field of view is looked for
 
 
 @dataclass(frozen=True)
@@ -30,18 +37,47 @@ class Placed:
         array: ``x y z``: the file's own numbers if they were only moved, else float32.
         slope: Scaling of numbers that were only moved, else 1.
         intercept: Offset of numbers that were only moved, else 0.
-        overlap: Share of the smaller field of view, scan or grid, that both cover.
         is_exact: No voxel was interpolated.
     """
 
     array: NDArray[Any]
     slope: float
     intercept: float
-    overlap: float
     is_exact: bool
 
 
-def place(volume: Volume, grid: Grid, outside: float, interpolation: Interpolation) -> Placed:
+@dataclass(frozen=True)
+class Route:
+    """The way from the grid of a study to the voxels of a scan.
+
+    Args:
+        grid: Voxels of the grid.
+        matrix: From indices of the grid to those of the scan, RAS, 4 x 4.
+        shift: The same in whole voxels, if it is no more than that.
+        is_separable: Each axis is scaled and shifted on its own.
+    """
+
+    grid: Size
+    matrix: Affine
+    shift: Size | None
+    is_separable: bool
+
+
+def find_route(affine: Affine, grid: Grid) -> Route:
+    """Return the way from a grid to the voxels of a scan.
+
+    Args:
+        affine: Of the scan, turned to RAS.
+        grid: Of the study.
+    """
+    matrix = index_map(affine, grid)
+    shift = whole_shift(matrix, grid.shape)
+    return Route(grid.shape, matrix, shift, is_separable(matrix, grid.shape))
+
+
+def place(
+    volume: Volume, grid: Grid, outside: float, interpolation: Interpolation, box: Box | None = None
+) -> Placed:
     """Bring a volume onto a grid.
 
     Where both have the same voxels, the file's numbers are kept bit by bit; otherwise they are
@@ -53,101 +89,85 @@ def place(volume: Volume, grid: Grid, outside: float, interpolation: Interpolati
         grid: Where it goes.
         outside: Number, in the file's own scale, for voxels beyond the scan's field of view.
         interpolation: Rule between voxels.
+        box: Part of the grid that is wanted; all of it if None.
     """
     array, affine = to_ras(volume.array, volume.affine)
-    matrix = index_map(affine, grid)
-    shift = whole_shift(matrix, grid.shape)
-    if shift is not None:
-        placed, inside = _moved(array, shift, grid.shape, outside)
-    elif is_separable(matrix, grid.shape):
-        placed, inside = _separable(array, matrix, grid.shape, outside, interpolation)
-    else:
-        placed, inside = _oblique(array, matrix, grid.shape, outside, interpolation)
-    overlap = _overlap(inside, array.shape, grid.shape, matrix)
-    if shift is not None or interpolation == "nearest":
-        return Placed(placed, volume.slope, volume.intercept, overlap, is_exact=shift is not None)
+    route = find_route(affine, grid)
+    placed = sample(array, route, box or ((0, 0, 0), grid.shape), outside, interpolation)
+    if route.shift is not None or interpolation == "nearest":
+        return Placed(placed, volume.slope, volume.intercept, is_exact=route.shift is not None)
     real = Volume(placed, affine, volume.slope, volume.intercept).real()
-    return Placed(real, 1.0, 0.0, overlap, is_exact=False)
+    return Placed(real, 1.0, 0.0, is_exact=False)
 
 
-def _overlap(inside: float, scan: tuple[int, ...], grid: Size, matrix: Affine) -> float:
-    # Counted in voxels of the grid; one of them is det(matrix) voxels of the scan.
-    scan_voxels = float(np.prod(scan)) / abs(float(np.linalg.det(matrix[:3, :3])))
-    return min(1.0, inside / min(scan_voxels, float(np.prod(grid))))
-
-
-def _moved(
-    array: NDArray[Any], shift: tuple[int, int, int], shape: Size, outside: float
-) -> tuple[NDArray[Any], float]:
-    if not any(shift) and array.shape == shape:
-        return np.ascontiguousarray(array), float(array.size)
-    first = [max(0, -offset) for offset in shift]
-    last = [
-        max(begin, min(extent, length - offset))
-        for begin, extent, length, offset in zip(first, shape, array.shape, shift, strict=True)
-    ]
-    target = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-    source = tuple(slice(a + s, b + s) for a, b, s in zip(first, last, shift, strict=True))
-    placed = np.full(shape, outside, array.dtype)
-    placed[target] = array[source]
-    return placed, float(placed[target].size)
-
-
-def _separable(
-    array: NDArray[Any], matrix: Affine, shape: Size, outside: float, interpolation: Interpolation
-) -> tuple[NDArray[Any], float]:
-    values = array
-    hidden: list[NDArray[np.bool_]] = []
-    for axis in range(3):
-        position = matrix[axis, axis] * np.arange(shape[axis]) + matrix[axis, 3]
-        hidden.append(~_is_inside(position, array.shape[axis]))
-        values = _along(values, np.clip(position, 0, array.shape[axis] - 1), axis, interpolation)
-    values = np.ascontiguousarray(values)
-    for axis, mask in enumerate(hidden):
-        np.moveaxis(values, axis, 0)[mask] = outside
-    return values, float(np.prod([np.count_nonzero(~mask) for mask in hidden]))
-
-
-def _along(
-    array: NDArray[Any], position: NDArray[np.float64], axis: int, interpolation: Interpolation
+def sample(
+    array: NDArray[Any], route: Route, box: Box, outside: float, interpolation: Interpolation
 ) -> NDArray[Any]:
-    if interpolation == "nearest":
-        nearest: NDArray[Any] = np.take(array, np.floor(position + 0.5).astype(np.intp), axis)
-        return nearest
-    lower = np.minimum(position.astype(np.intp), array.shape[axis] - 1)
-    upper = np.minimum(lower + 1, array.shape[axis] - 1)
-    weight = (position - lower).astype(np.float32)
-    weight = weight.reshape([-1 if other == axis else 1 for other in range(3)])
-    first = np.take(array, lower, axis).astype(np.float32, copy=False)
-    step: NDArray[Any] = np.take(array, upper, axis).astype(np.float32, copy=False)
-    step -= first
-    step *= weight
-    step += first
-    return step
+    """Return the voxels of a scan at a box of the grid, interpolated only if need be.
+
+    Args:
+        array: The scan, turned to RAS.
+        route: Way from the grid to it.
+        box: Part of the grid that is wanted.
+        outside: Number for voxels beyond the scan.
+        interpolation: Rule between voxels.
+
+    Returns:
+        ``x y z`` in the file's own type, or float32 where interpolated linearly; the order in
+        memory is whatever was fast. Voxels that were only moved may be a view.
+    """
+    if route.shift is not None:
+        return _moved(array, route.shift, box, outside)
+    if route.is_separable:
+        return separable(array, route.matrix, box, outside, interpolation)
+    return oblique(array, route.matrix, box, outside, interpolation)
 
 
-def _oblique(
-    array: NDArray[Any], matrix: Affine, shape: Size, outside: float, interpolation: Interpolation
-) -> tuple[NDArray[Any], float]:
-    is_nearest = interpolation == "nearest"
-    values: NDArray[Any] = ndimage.affine_transform(
-        array if is_nearest else array.astype(np.float32, copy=False),
-        matrix[:3, :3],
-        matrix[:3, 3],
-        output_shape=shape,
-        order=0 if is_nearest else 1,
-        mode="nearest",
-    )
-    inside = np.ones(shape, np.bool_)
-    axes = [np.arange(extent, dtype=np.float32) for extent in shape]
-    lines = np.meshgrid(*axes, indexing="ij", sparse=True)
-    for row, length in zip(matrix[:3].astype(np.float32), array.shape, strict=True):
-        position = sum(scale * line for scale, line in zip(row[:3], lines, strict=True)) + row[3]
-        inside &= _is_inside(position, length)
-    values[~inside] = outside
-    return values, float(np.count_nonzero(inside))
+def _moved(array: NDArray[Any], shift: Size, box: Box, outside: float) -> NDArray[Any]:
+    wanted = to_box(np.add(box[0], shift), np.add(box[1], shift))  # in voxels of the scan
+    shared = common_box(wanted, to_box((0, 0, 0), array.shape))
+    if shared == wanted:
+        return array[slices_of(wanted)]
+    placed = np.full(np.subtract(box[1], box[0]), outside, array.dtype)
+    if shared is not None:
+        placed[slices_of(within(shared, wanted))] = array[slices_of(shared)]
+    return placed
 
 
-def _is_inside(position: NDArray[Any], length: int) -> NDArray[np.bool_]:
-    inside: NDArray[np.bool_] = (position >= -0.5) & (position <= length - 0.5)
-    return inside
+def shared_field(shape: Size, route: Route, start: Size = (0, 0, 0)) -> float:
+    """Return which share of the smaller field of view, scan or grid, both cover.
+
+    Counted in voxels of the grid; for oblique scans on large grids, at a lattice of them.
+
+    Args:
+        shape: Voxels of the whole scan, RAS.
+        route: Way from the grid to a part of it.
+        start: First voxel of that part.
+    """
+    matrix = route.matrix.copy()
+    matrix[:3, 3] += start
+    # One voxel of the grid is det(matrix) voxels of the scan.
+    scan_voxels = float(np.prod(shape)) / abs(float(np.linalg.det(matrix[:3, :3])))
+    smaller = min(scan_voxels, float(np.prod(route.grid)))
+    is_straight = route.is_separable or route.shift is not None
+    count = _count_straight if is_straight else _count_tilted
+    return min(1.0, count(shape, matrix, route.grid) / smaller)
+
+
+def _count_straight(shape: Size, matrix: Affine, grid: Size) -> float:
+    counts = [
+        np.count_nonzero(is_inside(matrix[a, a] * np.arange(grid[a]) + matrix[a, 3], shape[a]))
+        for a in range(3)
+    ]
+    return float(np.prod(counts, dtype=np.float64))
+
+
+def _count_tilted(shape: Size, matrix: Affine, grid: Size) -> float:
+    size = float(np.prod(grid, dtype=np.float64))
+    stride = max(1, round((size / MAX_PROBES) ** (1 / 3)))
+    axes = [np.arange((n - 1) % stride // 2, n, stride, dtype=np.float64) for n in grid]
+    x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
+    inside = np.ones((x.size, y.size, z.size), np.bool_)
+    for row, length in zip(matrix[:3], shape, strict=True):
+        inside &= is_inside(row[0] * x + row[1] * y + row[2] * z + row[3], length)
+    return float(np.count_nonzero(inside)) / inside.size * size

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.volumes.records import CachedScan, CachedStudy
@@ -26,6 +26,11 @@ class Summary:
         worst_error: Largest quantisation error relative to the distance between the 1st and 99th
             percentile of its scan.
         problems: Files set aside, and oddities that were handled.
+        counts_by_dataset: Stored scans by data set and modality.
+        studies_by_dataset: Number of stored studies.
+        num_waiting: Studies of other shards that are not finished; 0 once the cache is committed.
+        num_checked: Stored volumes whose bytes were checked.
+        num_damaged: Those among them that were damaged.
     """
 
     num_studies: int
@@ -38,6 +43,11 @@ class Summary:
     num_bytes: int
     worst_error: float
     problems: tuple[Problem, ...]
+    counts_by_dataset: dict[str, dict[str, int]] = field(default_factory=dict)
+    studies_by_dataset: dict[str, int] = field(default_factory=dict)
+    num_waiting: int = 0
+    num_checked: int = 0
+    num_damaged: int = 0
 
     @property
     def rejected(self) -> tuple[Problem, ...]:
@@ -60,7 +70,16 @@ def summarise(studies: Sequence[CachedStudy], problems: Sequence[Problem], num_n
         num_bytes=sum(scan.num_bytes for scan in (*scans, *labels)),
         worst_error=max(map(_relative_error, scans), default=0.0),
         problems=tuple(problems),
+        counts_by_dataset=_by_dataset(studies),
+        studies_by_dataset=dict(Counter(study.dataset for study in studies)),
     )
+
+
+def _by_dataset(studies: Sequence[CachedStudy]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for study in studies:
+        counts[study.dataset].update(scan.modality for scan in study.scans)
+    return {dataset: dict(counter) for dataset, counter in counts.items()}
 
 
 def _relative_error(scan: CachedScan) -> float:

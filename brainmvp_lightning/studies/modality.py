@@ -11,11 +11,13 @@ VOCABULARY: tuple[str, ...] = ("flair", "t1", "t1ce", "t2", "mra", "pd", "dwi", 
 
 # Spellings after `_normalise`: lower case, letters and digits only.
 _ALIASES: dict[str, str] = {
-    "flair": "flair fl t2f t2flair t2wflair flairt2 t2fl fluidattenuatedinversionrecovery",
-    "t1": "t1 t1n t1w t1wi t1weighted t1pre t1native t1wpre mprage t1mprage",
+    "flair": "flair fl t2f t2flair t2wflair flairt2 t2fl fluidattenuatedinversionrecovery "
+    "darkfluid t2tirm",
+    "t1": "t1 t1n t1w t1wi t1weighted t1pre t1native t1wpre mprage t1mprage unit1 mpr "
+    "spgr fspgr t1spgr",
     "t1ce": "t1ce t1c t1gd t1post t1wc t1wce t1wgd t1wpost t1contrast t1wcontrast t1gado "
     "t1gadolinium t1cegadolinium t1wcegadolinium cegadolinium cegd t1postcontrast t1wpostcontrast "
-    "t1contrastenhanced t1km cet1 cet1w gdt1 postcontrastt1",
+    "t1contrastenhanced t1km t1gad t1wgad cet1 cet1w gdt1 postcontrastt1",
     "t2": "t2 t2w t2wi t2weighted t2tse t2wtse",
     "mra": "mra angio angiography tof tofmra mratof timeofflight mrangiography",
     "pd": "pd pdw pdwi pdweighted protondensity protondensityweighted",

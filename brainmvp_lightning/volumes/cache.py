@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainmvp_lightning.studies.labels import LabelScheme, scheme_from_json
+from brainmvp_lightning.volumes.catalogue import INDEX_FILE, read_catalogue
+from brainmvp_lightning.volumes.crops import fill_crop, map_crop, unit_crop
 from brainmvp_lightning.volumes.errors import CacheError, CacheWriteError, DamagedFrameError
-from brainmvp_lightning.volumes.frame import decode_crop, read_frame
+from brainmvp_lightning.volumes.frame import OpenFrame
+from brainmvp_lightning.volumes.index import StudyIndex
+from brainmvp_lightning.volumes.local_cache import LocalCache
 from brainmvp_lightning.volumes.records import (
     PERCENTILE_KEYS,
     PERCENTILES,
     CachedScan,
     CachedStudy,
     Clip,
-    study_from_json,
 )
+from brainmvp_lightning.volumes.store import FolderStore, RemoteStore, Store
 
 __all__ = [
+    "INDEX_FILE",
     "PERCENTILES",
     "PERCENTILE_KEYS",
     "Cache",
@@ -36,22 +40,24 @@ __all__ = [
     "DamagedFrameError",
 ]
 
-INDEX_FILE = "index.json"
 FORMAT = 1
+"""Format of frames and journal."""
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A finished cache folder. It keeps no file open, so it can be pickled to data workers.
+    """A finished cache. It keeps no connection open, so it can be pickled to data workers.
 
     Args:
-        path: The folder.
+        path: The folder; of a cache far away its address.
         recipe: Settings it was made with.
         recipe_hash: Short digest of these settings.
         modalities: Vocabulary in template order: the published names, then extra ones.
         spacing_mm: Edge of a voxel; all volumes are isotropic.
-        studies: What is stored, in manifest order.
+        studies: What is stored, in manifest order; parsed study by study when asked for.
         rejected: Number of files set aside while preparing; ``rejected.csv`` lists them.
+        label_schemes: What the values of annotations mean, by name.
+        store: Source of its files.
     """
 
     path: Path
@@ -59,29 +65,49 @@ class Cache:
     recipe_hash: str
     modalities: tuple[str, ...]
     spacing_mm: float
-    studies: tuple[CachedStudy, ...]
+    studies: StudyIndex
     rejected: int
+    label_schemes: dict[str, LabelScheme]
+    store: Store
 
     @classmethod
-    def open(cls, path: str | Path, recipe_hash: str | None = None) -> Cache:
+    def open(
+        cls,
+        path: str | Path,
+        recipe_hash: str | None = None,
+        *,
+        local_cache: str | Path | None = None,
+        local_cache_gb: float = 50.0,
+    ) -> Cache:
         """Read the index of a finished cache.
 
         Args:
-            path: Folder that ``brainmvp prepare`` wrote.
+            path: Folder that ``brainmvp prepare`` wrote, or its address, such as
+                ``s3://bucket/cache`` or ``https://host/cache``.
             recipe_hash: If given, the recipe the cache must have been made with.
+            local_cache: Folder for copies of what is read from an address; None keeps none.
+            local_cache_gb: Size of these copies together, in 10^9 bytes; those not used for longest
+                go first.
 
         Raises:
-            CacheError: If there is no finished cache, or it has another format or recipe.
+            CacheError: If there is no finished cache, it is damaged, has another format or recipe,
+                or a package for its address is missing.
         """
-        with _collection_paused():
-            index = _read_index(Path(path))
-            studies = tuple(study_from_json(study) for study in index.pop("studies"))
+        store: Store = FolderStore(Path(path))
+        if "://" in str(path):
+            copies = (
+                LocalCache(Path(local_cache), int(local_cache_gb * 1e9)) if local_cache else None
+            )
+            store = RemoteStore(str(path), copies)
+        index, studies = read_catalogue(store, str(path))
+        store.close()
         if recipe_hash is not None and recipe_hash != index["recipe_hash"]:
             raise CacheError(
                 f"cache {path} was made by recipe {index['recipe_hash']}, wanted is {recipe_hash}; "
                 f"its recipe is {json.dumps(index['recipe'])}. "
                 "Prepare into another folder or change the wanted recipe"
             )
+        schemes = index.get("label_schemes", {})
         return cls(
             path=Path(path),
             recipe=index["recipe"],
@@ -90,7 +116,23 @@ class Cache:
             spacing_mm=float(index["spacing_mm"]),
             studies=studies,
             rejected=int(index["rejected"]),
+            label_schemes={name: scheme_from_json(name, plain) for name, plain in schemes.items()},
+            store=store,
         )
+
+    def open_frame(self, study: CachedStudy, scan: CachedScan) -> OpenFrame:
+        """Read a stored volume and check it; crops are decoded when asked for.
+
+        Raises:
+            DamagedFrameError: If the stored file is missing or damaged, or of another study.
+        """
+        frame = OpenFrame(self.store.read_checked(scan.file, scan.digest))
+        if frame.shape != study.shape:
+            raise DamagedFrameError(
+                f"{scan.file} has {frame.shape} voxels, study {study.id!r} {study.shape}; "
+                "prepare the cache anew into an empty folder"
+            )
+        return frame
 
     def read_crop(
         self, study: CachedStudy, scan: CachedScan, start: Sequence[int], size: Sequence[int]
@@ -107,7 +149,8 @@ class Cache:
         Raises:
             DamagedFrameError: If the stored file is missing or damaged.
         """
-        return self._read(study, scan, start, size, (scan.slope, scan.intercept, scan.background))
+        frame = self.open_frame(study, scan)
+        return map_crop(frame, start, size, (scan.slope, scan.intercept, scan.background))
 
     def read_unit_crop(
         self,
@@ -122,14 +165,7 @@ class Cache:
         Where both percentiles coincide, voxels at or above them become 1, the others 0. Voxels
         outside the stored box are 0. For the arguments and errors see `read_crop`.
         """
-        lower, upper = scan.bounds(clip)
-        if upper > lower:
-            scale = 1.0 / (upper - lower)
-            mapping = (scan.slope * scale, (scan.intercept - lower) * scale, 0.0)
-            crop = self._read(study, scan, start, size, mapping)
-            return np.clip(crop, 0.0, 1.0, out=crop)
-        real = self._read(study, scan, start, size, (scan.slope, scan.intercept, -np.inf))
-        return (real >= upper).astype(np.float32)
+        return unit_crop(self.open_frame(study, scan), scan, start, size, clip)
 
     def read_label_crop(
         self, study: CachedStudy, start: Sequence[int], size: Sequence[int]
@@ -142,82 +178,7 @@ class Cache:
         """
         if study.label is None:
             raise CacheError(f"study {study.id!r} has no label; choose studies that have one")
-        frame = read_frame(self.path / study.label.file, study.label.digest)
-        crop = np.zeros(tuple(size), np.dtype(study.label.dtype))
-        inside = _overlap(study.shape, start, size)
-        if inside is not None:
-            crop[inside.target] = decode_crop(frame, inside.start, inside.stop)
+        frame = self.open_frame(study, study.label)
+        crop = np.empty(tuple(size), np.dtype(study.label.dtype))
+        fill_crop(frame, start, crop, 0)
         return crop
-
-    def _read(
-        self,
-        study: CachedStudy,
-        scan: CachedScan,
-        start: Sequence[int],
-        size: Sequence[int],
-        mapping: tuple[float, float, float],
-    ) -> NDArray[np.float32]:
-        slope, intercept, outside = mapping
-        frame = read_frame(self.path / scan.file, scan.digest)
-        inside = _overlap(study.shape, start, size)
-        if inside is None:
-            return np.full(tuple(size), outside, np.float32)
-        voxels = decode_crop(frame, inside.start, inside.stop)
-        crop = np.empty(tuple(size), np.float32)
-        if voxels.shape != crop.shape:
-            crop.fill(outside)
-        target = crop[inside.target]
-        np.multiply(voxels, np.float32(slope), out=target)
-        target += np.float32(intercept)
-        return crop
-
-
-@dataclass(frozen=True)
-class _Overlap:
-    start: tuple[int, ...]
-    stop: tuple[int, ...]
-    target: tuple[slice, ...]
-
-
-def _overlap(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> _Overlap | None:
-    first = tuple(max(0, begin) for begin in start)
-    last = tuple(
-        min(edge, begin + extent) for edge, begin, extent in zip(shape, start, size, strict=True)
-    )
-    if any(a >= b for a, b in zip(first, last, strict=True)):
-        return None
-    target = tuple(slice(a - s, b - s) for a, b, s in zip(first, last, start, strict=True))
-    return _Overlap(first, last, target)
-
-
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """Halve the time to open a large index: none of its millions of objects is garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _read_index(path: Path) -> dict[str, Any]:
-    try:
-        index: dict[str, Any] = json.loads((path / INDEX_FILE).read_bytes())
-    except FileNotFoundError as error:
-        raise CacheError(
-            f"{path} is not a finished cache (it has no {INDEX_FILE}); "
-            "make one, or finish it, with 'brainmvp prepare --config ...'"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CacheError(
-            f"{path / INDEX_FILE} cannot be read ({error}); "
-            "delete this file and run 'brainmvp prepare' with the same config again"
-        ) from error
-    if index.get("format") != FORMAT:
-        raise CacheError(
-            f"cache {path} has format {index.get('format')!r}, this version reads {FORMAT}; "
-            "prepare it anew into an empty folder"
-        )
-    return index

@@ -71,8 +71,35 @@ def read_frame(path: Path, digest: str) -> bytes:
 _REMEDY = "; delete the file and run 'brainmvp prepare' with the same config again"
 
 
+class OpenFrame:
+    """A frame of which several crops are decoded.
+
+    Args:
+        frame: Its bytes, checked.
+    """
+
+    def __init__(self, frame: bytes) -> None:
+        self._array = blosc2.ndarray_from_cframe(frame)
+        self.shape: tuple[int, ...] = self._array.shape
+        self.dtype: np.dtype[Any] = self._array.dtype
+
+    def decode(self, start: Sequence[int], stop: Sequence[int]) -> NDArray[Any]:
+        """Return the voxels from `start` to before `stop`, both inside the volume, ``x y z``."""
+        crop = np.empty([b - a for a, b in zip(start, stop, strict=True)], self.dtype)
+        self.decode_into(crop, start, stop)
+        return crop
+
+    def decode_into(self, target: NDArray[Any], start: Sequence[int], stop: Sequence[int]) -> None:
+        """Write the voxels from `start` to before `stop` into an array.
+
+        Where the array is contiguous and of the stored type, nothing is copied.
+        """
+        if target.flags.c_contiguous and target.dtype == self.dtype:
+            self._array.get_slice_numpy(target, (tuple(start), tuple(stop)))
+        else:
+            target[...] = self.decode(start, stop)
+
+
 def decode_crop(frame: bytes, start: Sequence[int], stop: Sequence[int]) -> NDArray[Any]:
     """Return the voxels from `start` to before `stop`, both inside the volume, ``x y z``."""
-    array = blosc2.ndarray_from_cframe(frame)
-    crop: NDArray[Any] = array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    return crop
+    return OpenFrame(frame).decode(start, stop)

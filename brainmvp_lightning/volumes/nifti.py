@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,27 @@ from numpy.typing import NDArray
 
 from brainmvp_lightning.volumes.atomic import write_bytes
 from brainmvp_lightning.volumes.errors import VolumeError
+from brainmvp_lightning.volumes.gunzip import AGAIN, GZIP_MAGIC, gunzip, gunzip_start
+from brainmvp_lightning.volumes.nifti_header import (
+    HEADER_BYTES,
+    MIN_SLICES,
+    parse_header,
+    scaling,
+    spatial_shape,
+    voxel_layout,
+)
 from brainmvp_lightning.volumes.transform import Affine, choose_affine
 
-MIN_SLICES = 5
-
-_AGAIN = "download or convert it again"
-_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-_GZIP_MAGIC = b"\x1f\x8b"
+__all__ = [
+    "MIN_SLICES",
+    "GridPeek",
+    "NiftiFile",
+    "Volume",
+    "open_nifti",
+    "peek_grid",
+    "read_nifti",
+    "write_nifti",
+]
 
 
 @dataclass(frozen=True)
@@ -61,25 +76,65 @@ class Volume:
         return scaled.astype(np.float32, copy=False)
 
 
-def read_nifti(path: str | Path) -> Volume:
-    """Read a 3-D NIfTI-1 or NIfTI-2 file, compressed or not whatever its name says.
+@dataclass(frozen=True)
+class NiftiFile:
+    """An unpacked file, from which volumes can be taken.
+
+    Args:
+        file: Name for messages.
+        header: NIfTI-1 or NIfTI-2 header of nibabel.
+        content: The whole file, not compressed.
+        notes: Oddities that were handled.
+    """
+
+    file: str
+    header: Any
+    content: bytes | bytearray
+    notes: tuple[str, ...]
+
+    def volume(self, volumes: Sequence[int] = ()) -> Volume:
+        """Return the file's volume, or the mean of those that are named; see `read_nifti`.
+
+        Raises:
+            VolumeError: If the file cannot be used as a 3-D image, or has no such volume.
+        """
+        shape = spatial_shape(self.header, bool(volumes), self.file)
+        arrays = _voxels(self.header, self.content, shape, self.file)
+        chosen = _choose(volumes, arrays.shape[-1], self.file)
+        affine, transform_notes = choose_affine(self.header, shape, self.file)
+        slope, intercept = scaling(self.header)
+        array = _one(arrays, chosen[0]) if len(chosen) == 1 else _mean(arrays, chosen)
+        volume = Volume(array, affine, slope, intercept, (*self.notes, *transform_notes))
+        if array.dtype.kind in "iu":
+            return volume
+        return Volume(volume.real(), affine, notes=volume.notes)
+
+
+def read_nifti(path: str | Path, volumes: Sequence[int] = ()) -> Volume:
+    """Read a NIfTI-1 or NIfTI-2 file, compressed or not whatever its name says.
 
     Trailing axes of length 1 are dropped.
 
+    Args:
+        path: The file.
+        volumes: Volumes of a 4-D file, counted from 0, whose mean in real units is the image. One
+            alone is kept bit by bit. Empty for a file of one volume.
+
     Raises:
-        VolumeError: If the file cannot be used as one 3-D image.
+        VolumeError: If the file cannot be used as a 3-D image, or has no such volume.
+    """
+    return open_nifti(path).volume(volumes)
+
+
+def open_nifti(path: str | Path) -> NiftiFile:
+    """Read and unpack a file once, for one volume or several.
+
+    Raises:
+        VolumeError: If it is no NIfTI file or is damaged.
     """
     file = str(path)
     content, notes = _unpack(_load(Path(path)), file)
-    header = _parse_header(content, file)
-    shape = _three_axes(header, file)
-    array = _voxels(header, content, shape, file)
-    affine, transform_notes = choose_affine(header, shape, file)
-    slope, intercept = _scaling(header)
-    volume = Volume(array, affine, slope, intercept, tuple(notes + transform_notes))
-    if array.dtype.kind in "iu":
-        return volume
-    return Volume(volume.real(), affine, notes=volume.notes)
+    return NiftiFile(file, parse_header(content, file), content, tuple(notes))
 
 
 def write_nifti(path: str | Path, array: NDArray[Any], affine: NDArray[Any]) -> None:
@@ -111,85 +166,77 @@ def _load(path: Path) -> bytes:
             file, f"it cannot be read ({error.strerror})", "check its permissions"
         ) from error
     if not content:
-        raise VolumeError(file, "it is empty (0 bytes)", _AGAIN)
+        raise VolumeError(file, "it is empty (0 bytes)", AGAIN)
     start = content[:64].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise VolumeError(file, "it is a web page, not an image", _AGAIN)
+        raise VolumeError(file, "it is a web page, not an image", AGAIN)
     if start.startswith(b"version https://git-lfs"):
         raise VolumeError(file, "it is a Git LFS pointer, not an image", "run 'git lfs pull'")
     return content
 
 
-def _unpack(content: bytes, file: str) -> tuple[bytes, list[str]]:
+def _unpack(content: bytes, file: str) -> tuple[bytes | bytearray, list[str]]:
     is_named_gzip = file.endswith(".gz")
-    if not content.startswith(_GZIP_MAGIC):
+    if not content.startswith(GZIP_MAGIC):
         return content, ["it is not compressed although its name says so"] if is_named_gzip else []
-    try:
-        unpacked = gzip.decompress(content)
-    except EOFError as error:
-        raise VolumeError(file, "its compressed data end too early", _AGAIN) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise VolumeError(file, f"its compressed data are damaged ({error})", _AGAIN) from error
+    unpacked = gunzip(content, file, _size_in_header(gunzip_start(content, HEADER_BYTES)))
     return unpacked, [] if is_named_gzip else ["it is compressed although its name does not say so"]
 
 
-def _parse_header(content: bytes, file: str) -> Any:  # noqa: ANN401 - nibabel has no types
-    sizes = [int.from_bytes(content[:4], order) for order in ("little", "big")]
-    size = next((size for size in sizes if size in _HEADERS), None)
-    if size is None or len(content) < size:
-        raise VolumeError(file, "it is not a NIfTI file", "convert it to NIfTI")
-    header = _HEADERS[size](content[:size], check=False)
-    magic = bytes(header["magic"])
-    if magic[:2] != b"n+":
-        kind = "a header without its image" if magic[:2] == b"ni" else "an Analyze file"
-        raise VolumeError(file, f"it is {kind}", "convert it to a single .nii.gz file")
-    return header
+def _size_in_header(start: bytes) -> int | None:
+    """Return how long a file with this header should be, or None if nothing is certain."""
+    try:
+        return voxel_layout(parse_header(start, ""), "").end
+    except VolumeError:
+        return None
 
 
-def _three_axes(header: Any, file: str) -> tuple[int, int, int]:  # noqa: ANN401 - nibabel has no types
-    shape = tuple(int(extent) for extent in header.get_data_shape())
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    text = " x ".join(str(extent) for extent in shape)
-    if len(shape) > 3:
-        raise VolumeError(
-            file,
-            f"it holds {shape[-1]} volumes ({text})",
-            "give one 3-D image: for diffusion the trace (mean of the b=1000 volumes) or the b=0",
-        )
-    if len(shape) < 3 or min(shape) < MIN_SLICES:
-        raise VolumeError(
-            file,
-            f"it has fewer than {MIN_SLICES} slices along an axis ({text})",
-            "leave it out of the data set; it is a localiser or a single slice",
-        )
-    return shape[0], shape[1], shape[2]
+def _choose(volumes: Sequence[int], count: int, file: str) -> Sequence[int]:
+    missing = [str(index) for index in volumes if not 0 <= index < count]
+    if missing:
+        names = f"volume {missing[0]}" if len(missing) == 1 else f"volumes {', '.join(missing)}"
+        holds = "1 volume" if count == 1 else f"{count} volumes"
+        last = "leave 'volumes' empty" if count == 1 else f"'volumes' may be 0 to {count - 1}"
+        raise VolumeError(file, f"it has no {names}: it holds {holds}", last)
+    return volumes or (0,)
 
 
-def _voxels(header: Any, content: bytes, shape: tuple[int, ...], file: str) -> NDArray[Any]:  # noqa: ANN401 - nibabel has no types
-    dtype = header.get_data_dtype()
-    if dtype.kind not in "iuf":
-        kind = "colours" if dtype.kind == "V" else "complex numbers"
+def _voxels(
+    header: Any,  # noqa: ANN401 - nibabel has no types
+    content: bytes | bytearray,
+    shape: tuple[int, int, int],
+    file: str,
+) -> NDArray[Any]:
+    """Return a view of all volumes in the file's own type, ``x y z volume``."""
+    layout = voxel_layout(header, file)
+    if layout.dtype.kind not in "iuf":
+        kind = "colours" if layout.dtype.kind == "V" else "complex numbers"
         raise VolumeError(file, f"its voxels are {kind}", "convert it to grey values")
-    offset = int(header["vox_offset"]) or int(header.single_vox_offset)
-    count = int(np.prod(shape, dtype=np.int64))
-    present, needed = len(content) - offset, count * dtype.itemsize
+    present, needed = len(content) - layout.offset, layout.end - layout.offset
     if present < needed:
         raise VolumeError(
-            file, f"it holds {max(present, 0)} of {needed} bytes of voxels", f"{_AGAIN}; it is cut"
+            file, f"it holds {max(present, 0)} of {needed} bytes of voxels", f"{AGAIN}; it is cut"
         )
-    array = np.frombuffer(content, dtype, count, offset).reshape(shape, order="F")
-    target = np.dtype(np.float32) if dtype.kind == "f" else dtype.newbyteorder("=")
+    array = np.frombuffer(content, layout.dtype, layout.count, layout.offset)
+    return array.reshape((*shape, -1), order="F")
+
+
+def _one(arrays: NDArray[Any], index: int) -> NDArray[Any]:
+    array = arrays[..., index]
+    if arrays.shape[-1] > 1:
+        array = array.copy(order="K")  # so that the other volumes can be forgotten
+    target = np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype.newbyteorder("=")
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which is checked later
         return array.astype(target, copy=False)
 
 
-def _scaling(header: Any) -> tuple[float, float]:  # noqa: ANN401 - nibabel has no types
-    try:
-        slope, intercept = header.get_slope_inter()
-    except nib.spatialimages.HeaderDataError:  # an intercept that is not finite means no scaling
-        return 1.0, 0.0
-    return (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
+def _mean(arrays: NDArray[Any], chosen: Sequence[int]) -> NDArray[np.float32]:
+    total = np.zeros(arrays.shape[:3], np.float64, order="F")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is checked later
+        for index in chosen:
+            total += arrays[..., index]
+        mean: NDArray[np.float32] = (total / len(chosen)).astype(np.float32)
+    return mean
 
 
 @dataclass(frozen=True)
@@ -209,9 +256,9 @@ def peek_grid(path: Path) -> GridPeek | None:
     """Read only a file's header; None if that fails, `read_nifti` says why."""
     try:
         with path.open("rb") as file:
-            is_compressed = file.read(2) == _GZIP_MAGIC
+            is_compressed = file.read(2) == GZIP_MAGIC
         with gzip.open(path) if is_compressed else path.open("rb") as stream:
-            header = _parse_header(stream.read(540), str(path))
+            header = parse_header(stream.read(HEADER_BYTES), str(path))
     except (OSError, EOFError, zlib.error, VolumeError):
         return None
     shape = header.get_data_shape()

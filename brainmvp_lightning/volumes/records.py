@@ -82,6 +82,17 @@ class CachedScan:
         stored = self.percentiles[clip.over]
         return stored[f"{clip.lower:g}"], stored[f"{clip.upper:g}"]
 
+    def unit_mapping(self, clip: Clip) -> tuple[float, float] | None:
+        """Return scale and offset that bring stored integers to [0, 1], before clipping.
+
+        None if both percentiles coincide.
+        """
+        lower, upper = self.bounds(clip)
+        if not upper > lower:
+            return None
+        scale = 1.0 / (upper - lower)
+        return self.slope * scale, (self.intercept - lower) * scale
+
 
 @dataclass(frozen=True, slots=True)
 class CachedStudy:

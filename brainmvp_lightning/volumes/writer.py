@@ -5,22 +5,44 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from brainmvp_lightning.volumes.atomic import remove_leftovers, sync_folder, write_bytes
-from brainmvp_lightning.volumes.cache import FORMAT, INDEX_FILE
+from brainmvp_lightning.studies.labels import LabelScheme
+from brainmvp_lightning.volumes.atomic import (
+    TEMPORARY,
+    remove_leftovers,
+    sync_folder,
+    write_bytes,
+)
+from brainmvp_lightning.volumes.cache import FORMAT
+from brainmvp_lightning.volumes.catalogue import (
+    INDEX_FILE,
+    INDEX_FORMAT,
+    STUDIES,
+    studies_entry,
+)
 from brainmvp_lightning.volumes.errors import CacheError
 from brainmvp_lightning.volumes.frame import digest_of, encode_frame
-from brainmvp_lightning.volumes.journal import Journal
-from brainmvp_lightning.volumes.lock import LOCK_FILE
-from brainmvp_lightning.volumes.records import CachedStudy, study_to_json
+from brainmvp_lightning.volumes.journal import (
+    Journal,
+    is_journal,
+    journal_file,
+    latest_entries,
+    read_journals,
+)
+from brainmvp_lightning.volumes.lock import is_lock
+from brainmvp_lightning.volumes.records import CachedStudy
+from brainmvp_lightning.volumes.shards import Shard
 from brainmvp_lightning.volumes.write_errors import writing
 
-JOURNAL_FILE = "journal.jsonl"
+_ALL_STUDIES = STUDIES.format("*")
 FRAMES = "frames"
 TABLES = MANIFEST_FILE, REJECTED_FILE, NOTES_FILE = ("manifest.csv", "rejected.csv", "notes.csv")
 
@@ -53,12 +75,13 @@ def write_frame(
 
 
 class CacheWriter:
-    """The book-keeping of a cache that is being made; one process at a time.
+    """The book-keeping of a cache that is being made; one process at a time, or one per shard.
 
     Args:
         root: Cache folder; made if needed.
         recipe: Settings, plain JSON values.
         recipe_hash: Short digest of the settings.
+        shard: Part of the job that this process does; None for all of it.
 
     Raises:
         CacheError: If the folder holds a cache made by another recipe (names what differs), or
@@ -66,22 +89,30 @@ class CacheWriter:
         CacheWriteError: If the folder cannot be written.
     """
 
-    def __init__(self, root: Path, recipe: dict[str, Any], recipe_hash: str) -> None:
+    def __init__(
+        self, root: Path, recipe: dict[str, Any], recipe_hash: str, shard: Shard | None = None
+    ) -> None:
         self.root = root
         self.recipe = recipe
         self.recipe_hash = recipe_hash
-        self._journal = Journal(root / JOURNAL_FILE)
-        entries = self._journal.read()
-        if entries:
-            self._check_recipe(entries[0])
-        else:
+        self._journal = Journal(root / journal_file(shard))
+        journals = read_journals(root)
+        for entries in journals.values():
+            if entries:
+                self._check_recipe(entries[0])
+        if not journals:
             _refuse_strangers(root)
         with writing(root):
             (root / FRAMES).mkdir(parents=True, exist_ok=True)
-            remove_leftovers(root)
-        if not entries:
+            if shard is None:
+                remove_leftovers(root)
+        if not journals.get(self._journal.path.name):
             self._append({"recipe": recipe, "recipe_hash": recipe_hash, "format": FORMAT})
-        self.finished = {entry["study"]: entry for entry in entries if "study" in entry}
+        self.finished = latest_entries(journals.values())
+
+    def refresh(self) -> None:
+        """Learn what other shards have finished meanwhile."""
+        self.finished = latest_entries(read_journals(self.root).values())
 
     def _check_recipe(self, header: dict[str, Any]) -> None:
         if header.get("recipe_hash") == self.recipe_hash and header.get("format") == FORMAT:
@@ -99,7 +130,38 @@ class CacheWriter:
             CacheWriteError: If the journal cannot be written.
         """
         self.finished[study] = {"study": study, **entry}
-        self._append(self.finished[study])
+        self._append({**self.finished[study], "at": time.time_ns()})
+
+    def withdraw(self, studies: Sequence[str]) -> None:
+        """Note that studies will be prepared (again), and remove what a killed worker left there.
+
+        Until the next commit the folder is not a cache.
+
+        Args:
+            studies: Their ids.
+
+        Raises:
+            CacheWriteError: If the folder cannot be written.
+        """
+        if not studies:
+            return
+        for study in studies:
+            if self.finished.pop(study, None) is not None:
+                self._append({"study": study, "redo": True, "at": time.time_ns()})
+        self.reopen()
+        with writing(self.root / FRAMES):
+            for study in studies:
+                remove_leftovers(self.root / FRAMES / study)
+
+    def tidy(self) -> None:
+        """Remove what a killed commit left beside the frames; only under the commit lock.
+
+        Raises:
+            CacheWriteError: If the folder cannot be written.
+        """
+        with writing(self.root):
+            for path in self.root.glob(f".*{TEMPORARY}"):
+                path.unlink(missing_ok=True)
 
     def _append(self, entry: dict[str, Any]) -> None:
         with writing(self._journal.path):
@@ -124,32 +186,56 @@ class CacheWriter:
         modalities: Sequence[str],
         spacing_mm: float,
         rejected: int,
+        label_schemes: Mapping[str, LabelScheme] = MappingProxyType({}),
     ) -> bool:
         """Write the index, which makes the folder a cache; return whether anything changed.
+
+        The file of the studies comes first, under a name of its own: until ``index.json`` names it,
+        the folder is what it was before.
+
+        Args:
+            studies: What is stored, in manifest order.
+            modalities: Vocabulary in template order.
+            spacing_mm: Edge of a voxel.
+            rejected: Number of files set aside.
+            label_schemes: What the values of annotations mean, by name.
 
         Raises:
             CacheWriteError: If it cannot be written.
         """
+        entry, content = studies_entry(studies)
         index = {
-            "format": FORMAT,
+            "format": INDEX_FORMAT,
             "recipe": self.recipe,
             "recipe_hash": self.recipe_hash,
             "modalities": list(modalities),
             "spacing_mm": spacing_mm,
             "rejected": rejected,
-            "studies": [study_to_json(study) for study in studies],
+            "label_schemes": {name: scheme.to_json() for name, scheme in label_schemes.items()},
+            **entry,
         }
-        return write_if_changed(self.root / INDEX_FILE, json.dumps(index).encode())
+        is_new = write_if_changed(self.root / entry["studies_file"], content)
+        is_new |= write_if_changed(self.root / INDEX_FILE, json.dumps(index).encode())
+        with writing(self.root):
+            for old in self.root.glob(_ALL_STUDIES):
+                if old.name != entry["studies_file"]:
+                    old.unlink()
+        return is_new
 
 
 def _refuse_strangers(root: Path) -> None:
-    own = {LOCK_FILE, FRAMES, JOURNAL_FILE, *TABLES}
-    strangers = sorted(path.name for path in root.glob("*") if path.name not in own)
+    names = (path.name for path in root.glob("*"))
+    strangers = sorted(name for name in names if not _is_own(name))
     if strangers:
         raise CacheError(
             f"{root} is no cache but holds other files ({', '.join(strangers[:3])}); "
             "choose an empty or new folder"
         )
+
+
+def _is_own(name: str) -> bool:
+    is_listed = name in {FRAMES, *TABLES} or fnmatch(name, _ALL_STUDIES)
+    return is_listed or is_lock(name) or is_journal(name)
 
 
 def write_if_changed(path: Path, content: bytes) -> bool:

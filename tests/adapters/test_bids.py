@@ -7,13 +7,8 @@ from brainmvp_lightning.adapters.bids import BidsAdapter
 from brainmvp_lightning.adapters.bids_names import parse_modality, parse_name
 from brainmvp_lightning.studies.modality import ModalityVocabulary
 from brainmvp_lightning.studies.study import Scan
+from tests.adapters.trees import prepare_shipped, touch
 from tests.volumes.images import head, save, scaled
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
 
 
 def read(root: Path, **options: object) -> tuple[list[Scan], BidsAdapter]:
@@ -45,6 +40,13 @@ def facts(scans: list[Scan]) -> list[tuple[str, str, str]]:
         ("sub-1_desc-adc_dwi.nii.gz", "adc"),
         ("sub-strokecase0001_ses-0001_adc.nii.gz", "adc"),
         ("sub-adc1_ses-adc_dwi.nii.gz", "dwi"),
+        ("sub-1_acq-TRACE_dwi.nii.gz", "dwi"),
+        ("sub-1_rec-ADC_dwi.nii.gz", "adc"),
+        ("sub-1_flair.nii.gz", "flair"),
+        ("sub-1_acq-post_T1w.nii.gz", "t1ce"),
+        ("sub-1_acq-ceAx_t1w.nii.gz", "t1"),
+        ("sub-1_acq-ce_t1w.nii.gz", "t1ce"),
+        ("sub-1_acq-ax_ce-none_T1w.nii.gz", "t1"),
     ],
 )
 def test_names_say_the_modality(name: str, modality: str) -> None:
@@ -152,6 +154,150 @@ def test_classes_come_from_the_participants(tmp_path: Path) -> None:
     assert "no column 'diagnosis' (found: participant_id, class, grade)" in (
         adapter.problems[0].reason
     )
+
+
+def series(root: Path, name: str, b_values: str | None, num_volumes: int = 5) -> None:
+    save(root / f"{name}.nii.gz", np.zeros((6, 6, 6, num_volumes), np.int16), scaled(1.0))
+    if b_values is not None:
+        (root / f"{name}.bval").write_text(b_values)
+
+
+@pytest.mark.parametrize(
+    ("b_values", "rule", "volumes"),
+    [
+        ("0 1000 995 1005 2000", "trace", (1, 2, 3)),
+        ("0 1000 995 1005 2000", "b0", (0,)),
+        ("0 5 700 2000 3000\n", "trace", (2,)),
+        ("0 0 0 100 1500", "trace", (4,)),
+        ("0 5 45 100 1500", "b0", (0, 1, 2)),
+    ],
+)
+def test_a_diffusion_series_becomes_its_trace_or_its_b0(
+    tmp_path: Path, b_values: str, rule: str, volumes: tuple[int, ...]
+) -> None:
+    series(tmp_path, "sub-01/dwi/sub-01_dwi", b_values)
+    scans, adapter = read(tmp_path, dwi_4d=rule)
+    assert [(scan.modality, scan.volumes) for scan in scans] == [("dwi", volumes)]
+    assert adapter.problems == []
+
+
+@pytest.mark.parametrize(
+    ("b_values", "rule", "reason"),
+    [
+        (None, "trace", "it holds 5 volumes and has no .bval file"),
+        ("0 0 5 1000 1000", "refuse", "it holds 5 volumes, and 'dwi_4d' is 'refuse'"),
+        ("0 0 5 100 200", "trace", "its b-values are 0 to 200, none is at least 500"),
+        ("100 700 700 700 700", "b0", "its b-values are 100 to 700, none is at most 50"),
+        ("0 1000", "trace", "it holds 5 volumes, but sub-01_dwi.bval has 2 b-values"),
+        ("0 a b c d", "trace", "its b-values in sub-01_dwi.bval are not numbers"),
+    ],
+)
+def test_a_series_that_cannot_be_reduced_is_set_aside(
+    tmp_path: Path, b_values: str | None, rule: str, reason: str
+) -> None:
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    series(tmp_path, "sub-01/dwi/sub-01_dwi", b_values)
+    scans, adapter = read(tmp_path, dwi_4d=rule)
+    assert [scan.modality for scan in scans] == ["t1"]
+    assert [problem.reason for problem in adapter.problems] == [reason]
+
+
+def test_b_values_are_inherited_from_folders_above(tmp_path: Path) -> None:
+    dwi = "sub-01/ses-1/dwi/sub-01_ses-1_acq-a_dwi"
+    series(tmp_path, dwi, None, num_volumes=2)
+    (tmp_path / "acq-b_dwi.bval").write_text("0 3000")
+    assert read(tmp_path)[0] == []
+    (tmp_path / "dwi.bval").write_text("1000 0")
+    assert [scan.volumes for scan in read(tmp_path)[0]] == [(0,)]
+    (tmp_path / "sub-01" / "sub-01_acq-a_dwi.bval").write_text("0 1000")
+    assert [scan.volumes for scan in read(tmp_path)[0]] == [(1,)]
+
+
+def test_other_diffusion_maps_and_combined_images_are_told(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_PDT2.nii.gz",
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/dwi/sub-01_acq-FA_dwi.nii.gz",
+        "sub-01/dwi/sub-01_colFA.nii.gz",
+    )
+    scans, adapter = read(tmp_path)
+    assert facts(scans) == [("01", "", "t1")]
+    reasons = {Path(problem.file).name: problem.reason for problem in adapter.problems}
+    assert (
+        reasons["sub-01_PDT2.nii.gz"] == "it holds PD and T2 together, as two volumes of one file"
+    )
+    assert reasons["sub-01_acq-FA_dwi.nii.gz"].startswith("unknown modality 'fa'")
+    assert reasons["sub-01_colFA.nii.gz"].startswith("unknown modality 'colFA'")
+
+
+def test_brain_masks_of_the_subject_and_of_diffusion(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/dwi/sub-01_ADC.nii.gz",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+        "sub-02/dwi/sub-02_ADC.nii.gz",
+        "derivatives/fmriprep/sub-01/anat/sub-01_desc-brain_mask.nii.gz",
+        "derivatives/fmriprep/sub-01/anat/sub-01_space-MNI152NLin2009cAsym_desc-brain_mask.nii.gz",
+        "derivatives/fmriprep/sub-01/func/sub-01_task-rest_desc-brain_mask.nii.gz",
+        "derivatives/qsiprep/sub-01/dwi/sub-01_desc-brain_mask.nii.gz",
+        "derivatives/bet/sub-02/anat/sub-02_space-T1w_desc-brain_mask.nii.gz",
+        "derivatives/bet/sub-02/anat/sub-02_desc-head_mask.nii.gz",
+    )
+    scans, adapter = read(tmp_path)
+    masks = [scan.brain_mask and scan.brain_mask.relative_to(tmp_path).parts[1:] for scan in scans]
+    assert masks == [
+        ("fmriprep", "sub-01", "anat", "sub-01_desc-brain_mask.nii.gz"),
+        ("qsiprep", "sub-01", "dwi", "sub-01_desc-brain_mask.nii.gz"),
+        ("bet", "sub-02", "anat", "sub-02_space-T1w_desc-brain_mask.nii.gz"),
+        ("bet", "sub-02", "anat", "sub-02_space-T1w_desc-brain_mask.nii.gz"),
+    ]
+    assert all(scan.label is None for scan in scans)
+    assert adapter.problems == []
+    assert all(scan.brain_mask is None for scan in read(tmp_path, read_brain_masks=False)[0])
+
+
+def test_labels_in_the_space_of_a_template_count_only_if_named(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "derivatives/x/sub-01/anat/sub-01_space-MNI152NLin6Asym_label-L_mask.nii.gz",
+    )
+    scans, adapter = read(tmp_path)
+    assert scans[0].label is None
+    assert [problem.reason for problem in adapter.problems] == [
+        "it lies in the space of MNI152NLin6Asym, not in that of the scans"
+    ]
+    scans, adapter = read(tmp_path, label_pattern="*label-L_mask.nii.gz")
+    assert scans[0].label is not None
+    assert adapter.problems == []
+
+
+def test_a_label_scheme_belongs_to_scans_with_a_label(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+        "derivatives/sub-01/anat/sub-01_dseg.nii.gz",
+    )
+    scans, _ = read(tmp_path, label_scheme="lesion")
+    assert [scan.label_scheme for scan in scans] == ["lesion", None]
+
+
+def test_the_shipped_configuration_prepares_a_series(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    save(data / "sub-01/anat/sub-01_T1w.nii.gz", head(), scaled())
+    volumes = np.stack([head(), head(level=300), head(level=500)], -1)
+    save(data / "sub-01/dwi/sub-01_dwi.nii.gz", volumes, scaled())
+    (data / "sub-01/dwi/sub-01_dwi.bval").write_text("0 1000 1000")
+    cache = prepare_shipped("bids", tmp_path, {"source.root": str(data)})
+    study = cache.studies[0]
+    assert (study.id, study.modalities) == ("data_01", ("t1", "dwi"))
+    dwi = next(scan for scan in study.scans if scan.modality == "dwi")
+    voxels = cache.read_crop(study, dwi, (0, 0, 0), study.shape)
+    trace = (head(level=300).astype(float) + head(level=500)) / 2
+    assert voxels.sum() == pytest.approx(trace.sum(), rel=1e-3)
 
 
 def test_a_wrong_root_is_an_error(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from brainmvp_lightning.commands import prepare as command
 from brainmvp_lightning.commands.prepare import build_parser, main
+from brainmvp_lightning.commands.prepare_report import MAX_ROWS
+from brainmvp_lightning.commands.progress import show_progress
 from brainmvp_lightning.volumes import writer
 from brainmvp_lightning.volumes.cache import Cache
 from tests.preprocessing.cohort import write_cohort, write_scan
@@ -218,7 +220,7 @@ def test_an_interrupted_job_says_how_to_go_on(
 def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100)
-    with command._progress(console, "prepare", "studies") as report:
+    with show_progress(console, "prepare", "studies") as report:
         report(0, 4)
         report(4, 4)
     assert "4/4" in screen.getvalue()
@@ -233,4 +235,4 @@ def test_many_bad_files_do_not_flood_the_screen(
     (tmp_path / "scans.csv").write_text(f"patient,modality,path\np0,t1,data/p0/t1.nii.gz\n{rows}\n")
     arguments = ["--source", "table", "--source.path", str(tmp_path / "scans.csv")]
     assert main([*arguments, "--cache", str(tmp_path / "c"), "--workers", "1"]) == 0
-    assert f"({50 - command.MAX_ROWS} more, all in" in capsys.readouterr().out
+    assert f"({50 - MAX_ROWS} more, all in" in capsys.readouterr().out

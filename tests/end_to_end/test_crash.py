@@ -56,6 +56,9 @@ class Watch(Callback):
     def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx):
         with open(f"{self.file}.{trainer.global_rank}", "a") as file:
             file.write(json.dumps([trainer.global_step, float(outputs["loss"]).hex()]) + "\\n")
+        studies = [s for s, share in zip(batch["study"], batch["weight"].tolist()) if share]
+        with open(f"{self.file}.{trainer.global_rank}.visits", "a") as file:
+            file.write(json.dumps([trainer.current_epoch, trainer.global_step, studies]) + "\\n")
         if trainer.global_step == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 '''
@@ -81,6 +84,12 @@ def fit(
 def losses(folder: Path, rank: int = 0) -> dict[int, str]:
     lines = (folder / "run" / f"losses.jsonl.{rank}").read_text().splitlines()
     return dict(map(json.loads, lines))
+
+
+def visits(folder: Path, rank: int) -> list[tuple[int, int, list[str]]]:
+    """Epoch, step and studies of each training step of one process."""
+    lines = (folder / "run" / f"losses.jsonl.{rank}.visits").read_text().splitlines()
+    return [tuple(json.loads(line)) for line in lines]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -128,6 +137,28 @@ def test_two_processes_do_what_one_with_twice_the_batch_does(
     ]
     alone = [float.fromhex(loss) for loss in losses(tmp_path / "one").values()]
     assert mean == pytest.approx(alone, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_two_processes_and_misses_no_study(
+    cache_folder: Path, tmp_path: Path
+) -> None:
+    # Five studies in steps of two: the kill comes after two of three steps of epoch 1, whose
+    # second step is not in the checkpoint yet.
+    assert fit(tmp_path, cache_folder, kill_at=5).returncode == -signal.SIGKILL
+    before = visits(tmp_path, 0)
+    for file in (tmp_path / "run").glob("losses*"):
+        file.unlink()
+    done = fit(tmp_path, cache_folder, "--ckpt_path", "last", devices=2, strategy="ddp")
+    assert done.returncode == 0, done.stderr
+    assert "2 studies per step, this run takes 4" in " ".join(done.stderr.split())
+    after = [visits(tmp_path, rank) for rank in range(2)]
+    first_step = after[0][0][1]
+    kept = [visit for visit in before if visit[1] < first_step]
+    for epoch in range(3):
+        steps = [visit for visit in (*kept, *after[0], *after[1]) if visit[0] == epoch]
+        studies = sorted(study for _, _, names in steps for study in names)
+        assert studies == ["toy_a", "toy_b", "toy_c", "toy_d", "toy_e"]
 
 
 @pytest.mark.slow

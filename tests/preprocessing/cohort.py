@@ -9,6 +9,8 @@ from brainmvp_lightning.preprocessing.summary import Summary
 from brainmvp_lightning.studies.manifest import Manifest
 from brainmvp_lightning.studies.modality import ModalityVocabulary
 from brainmvp_lightning.studies.study import Scan
+from brainmvp_lightning.volumes.journal import is_journal
+from brainmvp_lightning.volumes.lock import is_lock
 from tests.volumes.images import head, save, scaled
 
 SHAPE = (12, 14, 10)
@@ -40,11 +42,11 @@ def run(root: Path, scans: list[Scan], recipe: Recipe | None = None, **options: 
 
 
 def contents(cache: Path) -> dict[str, bytes]:
-    """All files of a cache but the journal, whose order depends on who was faster."""
+    """All files of a cache but locks and journals, whose order depends on who was faster."""
     return {
         path.relative_to(cache).as_posix(): path.read_bytes()
         for path in sorted(cache.rglob("*"))
-        if path.is_file() and path.name != "journal.jsonl"
+        if path.is_file() and not is_journal(path.name) and not is_lock(path.name)
     }
 
 

@@ -37,7 +37,7 @@ def test_the_step_is_that_of_the_formula() -> None:
     # 1001 values from 0 to 0.5: 1st percentile 0.005, 99th 0.495; the range needs 0.5 / 65534.
     image = np.linspace(0, 0.5, 1001, dtype=np.float32).reshape(7, 11, 13)
     stored = quantise(image, 1.0, 0.0, np.ones(image.shape, np.bool_))
-    assert stored.slope == pytest.approx(0.49 / 8192, rel=1e-4)
+    assert stored.slope == pytest.approx(0.49 / 4096, rel=1e-4)
     assert stored.error == stored.slope / 2
 
 

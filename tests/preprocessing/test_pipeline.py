@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from brainmvp_lightning.preprocessing import pipeline
-from brainmvp_lightning.preprocessing.pipeline import Recipe
+from brainmvp_lightning.preprocessing.executors import Job, Killer, Results
+from brainmvp_lightning.preprocessing.pipeline import Options, Recipe
 from brainmvp_lightning.studies.manifest import Manifest
+from brainmvp_lightning.studies.study import Study
 from brainmvp_lightning.volumes import writer
 from brainmvp_lightning.volumes.cache import Cache, CacheError, CacheWriteError
+from brainmvp_lightning.volumes.shards import Shard
 from tests.preprocessing.cohort import contents, frame_times, run, write_cohort, write_scan
 
 
@@ -168,6 +171,28 @@ def test_an_unforeseen_fault_costs_one_study_only(
     summary = run(tmp_path, scans)
     assert summary.num_studies == 2
     assert "could not be prepared (ZeroDivisionError: odd)" in summary.rejected[0].reason
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 1)])
+def test_a_study_that_kills_workers_is_listed_and_tried_again_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: Shard | None
+) -> None:
+    scans = write_cohort(tmp_path)
+    options = Options(shard=shard)
+
+    def kills(studies: list[Study], job: Job, workers: int) -> Results:
+        for study in studies:
+            yield study, Killer.of(study) if study.id == "d_p1" else job(study)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "spread_over_processes", kills)
+        for _ in range(2):
+            summary = run(tmp_path, scans, options=options)
+            assert (summary.num_studies, len(summary.rejected)) == (2, 1)
+    assert "ended a worker process twice" in (tmp_path / "cache/rejected.csv").read_text()
+    summary = run(tmp_path, scans, options=options)
+    assert (summary.num_studies, summary.num_new, summary.rejected) == (3, 1, ())
+    assert run(tmp_path, scans, options=options).num_new == 0
 
 
 def test_nothing_usable_makes_no_cache_but_a_list(tmp_path: Path) -> None:

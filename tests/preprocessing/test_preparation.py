@@ -262,6 +262,6 @@ def test_float_images_state_their_quantisation_error(tmp_path: Path) -> None:
     cache = Cache.open(tmp_path / "cache")
     stored = cache.studies[0].scan("t1")
     assert stored.quantisation_error > 0
-    assert summary.worst_error == pytest.approx(1 / 2**14, rel=0.01)  # half of 1/8192
+    assert summary.worst_error == pytest.approx(1 / 2**13, rel=0.01)  # half of 1/4096
     crop = cache.read_crop(cache.studies[0], stored, (-2, -2, -2), SHAPE)
     assert np.abs(crop - image).max() <= stored.quantisation_error * 1.01

@@ -1,8 +1,9 @@
+import itertools
 from collections import Counter
 
 import pytest
 
-from brainmvp_lightning.studies.splits import parse_split, split_of
+from brainmvp_lightning.studies.splits import keeps_label, parse_split, split_of
 
 
 def test_the_split_depends_on_nothing_but_the_patient_and_the_seed() -> None:
@@ -38,3 +39,36 @@ def test_spellings_of_splits() -> None:
     assert [parse_split(name) for name in names] == ["train", "train", "val", "val", "test"]
     with pytest.raises(ValueError, match="unknown split 'trian'"):
         parse_split("trian")
+
+
+def test_who_keeps_a_label_keeps_it_at_every_larger_fraction() -> None:
+    names = [f"p{number}" for number in range(500)]
+    kept = [
+        {name for name in names if keeps_label("a", name, fraction)}
+        for fraction in (0.2, 0.4, 0.6, 0.8, 1.0)
+    ]
+    assert all(smaller < larger for smaller, larger in itertools.pairwise(kept))
+    assert kept[-1] == set(names)
+    # Standard deviation of a share of 0.2 over 500 patients: 0.018.
+    assert len(kept[0]) / 500 == pytest.approx(0.2, abs=0.06)
+
+
+def test_who_keeps_a_label_does_not_follow_from_the_split() -> None:
+    names = [f"p{number}" for number in range(500)]
+    training = [name for name in names if split_of("a", name) == "train"]
+    kept = sum(keeps_label("a", name, 0.5) for name in training)
+    assert kept / len(training) == pytest.approx(0.5, abs=0.1)
+
+
+def test_another_seed_or_data_set_keeps_others() -> None:
+    names = [f"p{number}" for number in range(60)]
+    first = [keeps_label("a", name, 0.5) for name in names]
+    assert first == [keeps_label("a", name, 0.5) for name in names]
+    assert first != [keeps_label("a", name, 0.5, seed=1) for name in names]
+    assert first != [keeps_label("b", name, 0.5) for name in names]
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.2, 1.1, 20.0])
+def test_a_fraction_that_is_no_share_is_refused(fraction: float) -> None:
+    with pytest.raises(ValueError, match=r"label_fraction is .* above 0 and at most 1"):
+        keeps_label("a", "p", fraction)

@@ -45,7 +45,8 @@ def train(cache: Path, rank: int, world_size: int, batch_size: int) -> dict[str,
     loader.study_sampler.rank, loader.study_sampler.world_size = rank, world_size
     losses, studies, gradients = [], [], {}
     while len(losses) < STEPS:
-        for batch in loader:
+        for packed in loader:
+            batch = packed.unpack()
             loss = step(batch)
             optimizer.zero_grad()
             loss.backward()

@@ -200,7 +200,7 @@ def test_a_folder_without_index_is_no_cache(tmp_path: Path) -> None:
 def test_a_broken_or_foreign_index_is_refused(tmp_path: Path) -> None:
     make_cache(tmp_path)
     index = tmp_path / "index.json"
-    index.write_text(index.read_text().replace('"format": 1', '"format": 99'))
+    index.write_text(index.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(CacheError, match="has format 99, this version reads 1"):
         Cache.open(tmp_path)
     index.write_text(index.read_text()[:100])
