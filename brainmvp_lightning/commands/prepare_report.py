@@ -105,4 +105,5 @@ def _outcome(summary: Summary, cache: Path, seconds: float) -> str:
         return f"nothing could be prepared; {cache / REJECTED_FILE} says why"
     if not summary.num_new:
         return f"nothing to do: cache {cache} is complete and up to date"
-    return f"prepared {summary.num_new} studies in {seconds:.1f} s into {cache}"
+    noun = "study" if summary.num_new == 1 else "studies"
+    return f"prepared {summary.num_new} {noun} in {seconds:.1f} s into {cache}"

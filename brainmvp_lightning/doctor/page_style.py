@@ -12,8 +12,8 @@ header p{margin:6px 0 0;color:#b9c7d6}
 main{max-width:1240px;margin:0 auto;padding:20px 24px}
 section{background:#fff;border:1px solid var(--line);border-radius:10px;padding:18px 22px;
 margin:0 0 18px}
-section.tiles{display:flex;flex-wrap:wrap;gap:12px;background:none;border:0;padding:0}
-.tile{flex:1 1 110px;background:#fff;border:1px solid var(--line);border-top:4px solid #9fb0c0;
+section.tiles{display:grid;grid-template-columns:repeat(5,1fr);gap:12px;background:none;border:0;padding:0}
+.tile{background:#fff;border:1px solid var(--line);border-top:4px solid #9fb0c0;
 border-radius:10px;padding:12px 14px}
 .tile b{display:block;font-size:24px;white-space:nowrap}
 .tile span{color:var(--soft);font-size:13px}

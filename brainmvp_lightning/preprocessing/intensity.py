@@ -154,13 +154,14 @@ def count_levels(integers: NDArray[Any]) -> tuple[int, NDArray[np.intp]]:
     """
     if integers.size == 0:
         return 0, np.zeros(0, np.intp)
-    first = int(integers.min())
-    counts = np.zeros(int(integers.max()) - first + 1, np.intp)
+    first, last = int(integers.min()), int(integers.max())
+    zero = min(first, 0)  # what is counted first: small positive numbers need not be shifted
+    counts = np.zeros(last - zero + 1, np.intp)
     for begin in range(0, integers.size, _COUNTED_AT_ONCE):
         piece = integers[begin : begin + _COUNTED_AT_ONCE].astype(np.intp)
-        found = np.bincount(piece - first if first else piece)
+        found = np.bincount(piece - zero if zero else piece)
         counts[: len(found)] += found
-    return first, counts
+    return first, counts[first - zero :]
 
 
 def percentiles_of(

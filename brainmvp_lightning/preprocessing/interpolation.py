@@ -21,6 +21,7 @@ from brainmvp_lightning.volumes.transform import Affine
 Indices = NDArray[np.intp]
 
 _BAND = 48  # rows of a band matrix that are multiplied at once; more would multiply more zeros
+_TIE = 1e-9  # of a voxel; halfway between two, the same is the nearest in whatever direction
 
 
 def is_inside(position: NDArray[Any], length: int | NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -165,7 +166,7 @@ def oblique(
     for axis in range(3):
         if ahead[axis].step < 0:  # count from the other end, from which memory runs forwards
             matrix[axis] *= -1
-            matrix[axis, 3] += lengths[axis] - 1
+            matrix[axis, 3] += lengths[axis] - 1 - _TIE
     ends = _corner_positions(matrix, box)
     first = np.clip(np.floor(ends.min(axis=1)).astype(np.intp), 0, lengths - 2)
     last = np.clip(np.floor(ends.max(axis=1)).astype(np.intp) + 2, first + 2, lengths)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from brainmvp_lightning.preprocessing.cluster import absolute, spread_over_cluster
 from brainmvp_lightning.preprocessing.executors import Killer, Results, spread_over_processes
@@ -145,7 +146,7 @@ def _work_off(todo: list[Study], run: _Run, workers: int, progress: Progress | N
     for study, prepared in _results(todo, run, workers):
         cached = None if prepared.study is None else study_to_json(prepared.study)
         problems = [asdict(problem) for problem in prepared.problems]
-        entry = {"inputs": inputs[study.id], "cached": cached, "problems": problems}
+        entry: dict[str, Any] = {"inputs": inputs[study.id], "cached": cached, "problems": problems}
         if isinstance(prepared, Killer):
             entry[RETRY] = True
         run.writer.finish(study.id, entry)

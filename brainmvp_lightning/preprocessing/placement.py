@@ -26,6 +26,7 @@ from brainmvp_lightning.preprocessing.resampling import (
     Placed,
     Route,
     find_route,
+    place_along,
     sample,
     shared_field,
 )
@@ -73,11 +74,7 @@ class PlacedScan:
 
     def voxels(self, box: Box, recipe: Recipe) -> Placed:
         """Return the scan's intensities in a box of the grid."""
-        volume, is_exact = self.part.volume, self.route.shift is not None
-        array = sample(volume.array, self.route, box, self.level, recipe.interpolation)
-        if is_exact or recipe.interpolation == "nearest":
-            return Placed(array, volume.slope, volume.intercept, is_exact)
-        return Placed(replace(volume, array=array).real(), 1.0, 0.0, is_exact)
+        return place_along(self.part.volume, self.route, box, self.level, recipe.interpolation)
 
     def head(self, box: Box) -> NDArray[np.bool_]:
         """Return where the head is in a box of the grid that holds the whole head."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from brainmvp_lightning.preprocessing.checks import read_label
 from brainmvp_lightning.preprocessing.foreground import join_boxes
-from brainmvp_lightning.preprocessing.geometry import Box, Grid, orientation_of, to_box, to_ras
+from brainmvp_lightning.preprocessing.geometry import Box, Grid, orientation_of
 from brainmvp_lightning.preprocessing.intensity import (
     Quantised,
     all_percentiles,
@@ -28,7 +28,7 @@ from brainmvp_lightning.preprocessing.placement import (
     volume_notes,
 )
 from brainmvp_lightning.preprocessing.recipe import Recipe
-from brainmvp_lightning.preprocessing.resampling import find_route, sample, shared_field
+from brainmvp_lightning.preprocessing.resampling import place, shared_by
 from brainmvp_lightning.studies.manifest import portable_path
 from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.studies.study import Study
@@ -161,9 +161,8 @@ def _store_label(
     grid = placement.grid
     try:
         volume = read_label(study.label)
-        array, affine = to_ras(volume.array, placement.world @ volume.affine)
-        route = find_route(affine, grid)
-        overlap = shared_field(to_box((0, 0, 0), array.shape)[1], route)
+        moved = replace(volume, affine=placement.world @ volume.affine)
+        overlap = shared_by(moved, grid)
         if overlap < recipe.min_overlap:
             reason = f"it shares only {overlap:.0%} of its field of view with the scans"
             raise VolumeError(str(study.label), reason, "correct its header")
@@ -171,18 +170,19 @@ def _store_label(
         problems.append(Problem(study.id, error.file, f"label: {error.reason}", error.remedy))
         return None
     problems += volume_notes(study, study.label, volume)
-    placed = in_c_order(sample(array, route, box, outside=0, interpolation="nearest"))
+    placed = place(moved, grid, outside=0, interpolation="nearest", box=box)
+    voxels = in_c_order(placed.array)
     source = _source(
         study.label,
         volume,
         root,
-        is_exact=route.shift is not None,
+        is_exact=placed.is_exact,
         to_study=placement.world,
     )
-    record = _write(root, study, "label", Quantised(placed, 1.0, 0.0, 0.0), source)
-    first, counts = count_levels(placed.ravel())
+    record = _write(root, study, "label", Quantised(voxels, 1.0, 0.0, 0.0), source)
+    first, counts = count_levels(voxels.ravel())
     values = (first + np.flatnonzero(counts)).tolist()
-    return _StoredLabel(record, tuple(v for v in values if v > 0), encode_blocks(placed != 0))
+    return _StoredLabel(record, tuple(v for v in values if v > 0), encode_blocks(voxels != 0))
 
 
 def _write(

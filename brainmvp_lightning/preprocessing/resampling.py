@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,12 +92,21 @@ def place(
         box: Part of the grid that is wanted; all of it if None.
     """
     array, affine = to_ras(volume.array, volume.affine)
+    everything = ((0, 0, 0), grid.shape)
+    turned = replace(volume, array=array, affine=affine)
     route = find_route(affine, grid)
-    placed = sample(array, route, box or ((0, 0, 0), grid.shape), outside, interpolation)
-    if route.shift is not None or interpolation == "nearest":
-        return Placed(placed, volume.slope, volume.intercept, is_exact=route.shift is not None)
-    real = Volume(placed, affine, volume.slope, volume.intercept).real()
-    return Placed(real, 1.0, 0.0, is_exact=False)
+    return place_along(turned, route, box or everything, outside, interpolation)
+
+
+def place_along(
+    volume: Volume, route: Route, box: Box, outside: float, interpolation: Interpolation
+) -> Placed:
+    """Bring a volume whose axes are turned to RAS onto a box of a grid, as `place` does."""
+    array = sample(volume.array, route, box, outside, interpolation)
+    is_exact = route.shift is not None
+    if is_exact or interpolation == "nearest":
+        return Placed(array, volume.slope, volume.intercept, is_exact)
+    return Placed(replace(volume, array=array).real(), 1.0, 0.0, is_exact)
 
 
 def sample(
@@ -152,6 +161,13 @@ def shared_field(shape: Size, route: Route, start: Size = (0, 0, 0)) -> float:
     is_straight = route.is_separable or route.shift is not None
     count = _count_straight if is_straight else _count_tilted
     return min(1.0, count(shape, matrix, route.grid) / smaller)
+
+
+def shared_by(volume: Volume, grid: Grid) -> float:
+    """Return which share of the smaller field of view, that of a volume or a grid, both cover."""
+    array, affine = to_ras(volume.array, volume.affine)
+    x, y, z = array.shape
+    return shared_field((x, y, z), find_route(affine, grid))
 
 
 def _count_straight(shape: Size, matrix: Affine, grid: Size) -> float:

@@ -94,7 +94,7 @@ def voxel_layout(header: Any, file: str) -> Layout:  # noqa: ANN401 - nibabel ha
     """
     try:
         dtype: np.dtype[Any] = header.get_data_dtype()
-    except nib.spatialimages.HeaderDataError as error:
+    except (nib.spatialimages.HeaderDataError, KeyError) as error:
         code = int(header["datatype"])
         raise VolumeError(file, f"its voxels are of an unknown type ({code})", AGAIN) from error
     start = float(header["vox_offset"])

@@ -8,6 +8,7 @@ from brainmvp_lightning.preprocessing.foreground import (
     head_threshold,
     join_boxes,
 )
+from brainmvp_lightning.preprocessing.recipe import ForegroundRule
 from tests.volumes.images import head
 
 
@@ -73,3 +74,35 @@ def test_boxes_are_joined_and_widened_within_the_volume() -> None:
     boxes = [((2, 3, 4), (5, 6, 7)), ((1, 4, 4), (4, 9, 6))]
     assert join_boxes(boxes, 0, (10, 10, 10)) == ((1, 3, 4), (5, 9, 7))
     assert join_boxes(boxes, 2, (10, 10, 10)) == ((0, 1, 2), (7, 10, 9))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int32, np.float32])
+@pytest.mark.parametrize("rule", ["auto", "nonzero", "threshold"])
+def test_zeros_that_are_left_out_count_all_the_same(dtype: type, rule: ForegroundRule) -> None:
+    noisy, _ = noisy_head()
+    for image in (head((12, 14, 10)).astype(dtype), noisy.clip(0, 255).astype(dtype)):
+        whole = np.pad(image, 4)
+        part = np.pad(image, 1)
+        expected = find_foreground(whole, rule)
+        found = find_foreground(part, rule, num_outside=whole.size - part.size)
+        assert (found.background, found.is_flat) == (expected.background, expected.is_flat)
+        np.testing.assert_array_equal(found.mask, expected.mask[3:-3, 3:-3, 3:-3])
+        assert foreground_box(expected) is not None
+        start, stop = foreground_box(found, whole.shape) or ((0, 0, 0), (0, 0, 0))
+        assert (tuple(np.add(start, 3)), tuple(np.add(stop, 3))) == foreground_box(expected)
+
+
+def test_the_head_does_not_depend_on_the_order_in_memory() -> None:
+    image, _ = noisy_head()
+    expected = find_foreground(image)
+    for turned, back in ((image[::-1, :, ::-1], np.s_[::-1, :, ::-1]), (image.copy("F"), ...)):
+        found = find_foreground(turned)
+        np.testing.assert_array_equal(found.mask[back], expected.mask)
+    assert head_threshold(image[::-1, ::-1, ::-1]) == head_threshold(image)
+
+
+def test_slices_of_more_than_255_voxels_are_counted_right() -> None:
+    mask = np.ones((300, 5, 270), np.bool_)
+    mask[:2] = mask[:, :, -1] = False
+    for way in (mask, mask[::-1, :, ::-1][::-1, :, ::-1], mask.copy("F")):
+        assert foreground_box(Foreground(way, 0, is_flat=False)) == ((2, 0, 0), (300, 5, 269))

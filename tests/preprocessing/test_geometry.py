@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 
 from brainmvp_lightning.preprocessing.geometry import (
+    box_on_grid,
+    common_box,
     index_map,
     is_separable,
     study_grid,
     to_ras,
     whole_shift,
+    within,
 )
 from tests.volumes.images import scaled
 
@@ -80,3 +83,30 @@ def test_maps_are_sorted_by_what_they_need(
     matrix = index_map(affine, grid)
     assert whole_shift(matrix, grid.shape) == shift
     assert is_separable(matrix, grid.shape) == separable
+
+
+def test_a_box_of_a_scan_is_found_on_the_grid() -> None:
+    box = ((2, 3, 4), (5, 7, 9))
+    # Moved by whole voxels it stays the same box; grid voxel i lies at scan voxel i + 1.
+    assert box_on_grid(box, scaled(1.0, (1, 1, 1)), (20, 20, 20)) == ((1, 2, 3), (4, 6, 8))
+    # Voxels half as large: edges at 1.5 and 4.5 are at 3 and 9 of the grid.
+    assert box_on_grid(box, scaled(0.5), (20, 20, 20)) == ((3, 5, 7), (10, 14, 18))
+    assert box_on_grid(box, scaled(1.0), (4, 4, 5)) == ((2, 3, 4), (4, 4, 5))
+    assert box_on_grid(box, scaled(1.0), (2, 4, 5)) is None
+
+
+def test_a_tilted_box_lies_within_its_box_on_the_grid() -> None:
+    found = box_on_grid(((4, 4, 4), (6, 6, 6)), turned(45), (20, 20, 20))
+    assert found is not None
+    centres = [(4, 4), (4, 5), (5, 4), (5, 5)]
+    places = np.linalg.inv(turned(45))[:2, :2] @ np.array(centres).T
+    start, stop = np.array(found[0][:2])[:, None], np.array(found[1][:2])[:, None]
+    inside = (places >= 0).all(axis=0)
+    assert ((places >= start - 0.5) & (places <= stop - 0.5)).all(axis=0)[inside].all()
+
+
+def test_boxes_meet_or_not() -> None:
+    first, second = ((1, 1, 1), (5, 5, 5)), ((3, 0, 4), (9, 9, 9))
+    assert common_box(first, second) == ((3, 1, 4), (5, 5, 5))
+    assert common_box(first, ((5, 0, 0), (9, 9, 9))) is None
+    assert within(((3, 1, 4), (5, 5, 5)), first) == ((2, 0, 3), (4, 4, 4))

@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brainmvp_lightning.preprocessing.intensity import Quantised, all_percentiles, quantise
+from brainmvp_lightning.preprocessing.intensity import (
+    Quantised,
+    all_percentiles,
+    count_levels,
+    quantise,
+)
 from brainmvp_lightning.volumes.records import PERCENTILE_KEYS, PERCENTILES
 
 SHAPE = (5, 6, 7)
@@ -77,3 +82,47 @@ def test_percentiles_equal_those_of_numpy(seed: int, spread: int) -> None:
     for region, values in (("foreground", array[mask]), ("volume", array)):
         expected = np.percentile(values * 0.25 - 3.0, PERCENTILES)
         np.testing.assert_allclose([found[region][key] for key in PERCENTILE_KEYS], expected)
+
+
+def test_a_flat_background_need_not_be_counted() -> None:
+    array = np.full(SHAPE, -50, np.int16)
+    array[1:3, 2:5, 3:6] = np.random.default_rng(0).integers(-40, 900, (2, 3, 3))
+    stored, mask = Quantised(array, 0.5, 1.0, 0.0), array != -50
+    assert all_percentiles(stored, mask, is_flat=True) == all_percentiles(stored, mask)
+    everything = Quantised(array[1:3, 2:5, 3:6], 0.5, 1.0, 0.0)
+    full = np.ones((2, 3, 3), np.bool_)
+    found = all_percentiles(everything, full, is_flat=True)
+    assert found["volume"] == found["foreground"]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
+def test_levels_are_counted_from_the_smallest(dtype: type) -> None:
+    limits = np.iinfo(dtype)
+    integers = np.array([limits.max, limits.min, limits.max], dtype)
+    first, counts = count_levels(integers)
+    assert (first, len(counts), counts[0], counts[-1]) == (limits.min, 2**limits.bits, 1, 2)
+    assert count_levels(integers[:0])[1].size == 0
+
+
+def test_many_levels_are_counted_in_pieces() -> None:
+    integers = np.random.default_rng(0).integers(-9, 9, 2**17 + 5).astype(np.int16)
+    first, counts = count_levels(integers)
+    np.testing.assert_array_equal(counts, np.bincount(integers - first))
+
+
+def test_a_large_volume_is_sampled_for_the_step_and_kept_within_its_error() -> None:
+    image = np.random.default_rng(0).normal(500, 100, (80, 90, 100)).astype(np.float32)
+    mask = image > 0
+    expected = np.diff(np.percentile(image, (1, 99)))[0] / 4096
+    for way in (image, image.copy("F")):
+        stored = quantise(way, 1.0, 0.0, mask)
+        assert stored.slope == pytest.approx(expected, rel=0.01)
+        assert stored.array.flags.c_contiguous
+        assert np.abs(back(stored) - image).max() <= stored.error * 1.01
+
+
+def test_a_foreground_that_the_sample_misses_is_found() -> None:
+    image = np.zeros((80, 90, 100), np.float32)
+    image[0, 0, :2] = (0.25, 0.75)
+    stored = quantise(image, 1.0, 0.0, image != 0)
+    assert stored.slope == pytest.approx(0.49 / 4096, rel=1e-3)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from brainmvp_lightning.preprocessing.geometry import Grid, index_map, study_grid, to_ras
+from brainmvp_lightning.preprocessing.geometry import Grid, index_map, study_grid
 from brainmvp_lightning.preprocessing.interpolation import oblique, separable
-from brainmvp_lightning.preprocessing.resampling import Route, find_route, place, shared_field
+from brainmvp_lightning.preprocessing.resampling import Route, place, shared_by, shared_field
 from brainmvp_lightning.volumes.nifti import Volume
 from tests.preprocessing.test_geometry import turned
 from tests.volumes.images import head, scaled
@@ -16,12 +16,6 @@ def ramp(shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
     return (2 * world[0] + 3 * world[1] - world[2]).astype(np.float32)
 
 
-def overlap(volume: Volume, grid: Grid) -> float:
-    """Share of the smaller field of view that a volume and a grid have in common."""
-    array, affine = to_ras(volume.array, volume.affine)
-    return shared_field(array.shape, find_route(affine, grid))
-
-
 def test_a_scan_on_the_grid_keeps_its_numbers_whatever_its_orientation() -> None:
     array = head((6, 7, 8))
     flipped = scaled()
@@ -29,7 +23,7 @@ def test_a_scan_on_the_grid_keeps_its_numbers_whatever_its_orientation() -> None
     volume, grid = Volume(array[::-1], flipped, 0.5, 3.0), Grid((6, 7, 8), scaled())
     placed = place(volume, grid, 0, "linear")
     assert placed.is_exact
-    assert overlap(volume, grid) == 1.0
+    assert shared_by(volume, grid) == 1.0
     assert placed.array.dtype == np.int16
     assert (placed.slope, placed.intercept) == (0.5, 3.0)
     np.testing.assert_array_equal(placed.array, array)
@@ -43,14 +37,14 @@ def test_a_shift_by_whole_voxels_moves_numbers_without_interpolation() -> None:
     expected = np.full((6, 6, 6), -9, np.int16)
     expected[2:, :5] = array[:4, 1:]
     np.testing.assert_array_equal(placed.array, expected)
-    assert overlap(volume, grid) == pytest.approx(4 * 5 * 6 / 6**3)
+    assert shared_by(volume, grid) == pytest.approx(4 * 5 * 6 / 6**3)
 
 
 def test_scans_that_do_not_meet_share_nothing() -> None:
     for origin in ((100, 0, 0), (100.5, 0, 0)):
         volume, grid = Volume(head(), scaled(1, origin)), Grid((8, 8, 8), scaled())
         placed = place(volume, grid, 7, "linear")
-        assert overlap(volume, grid) == 0
+        assert shared_by(volume, grid) == 0
         assert (placed.array == 7).all()
 
 
@@ -80,7 +74,7 @@ def test_the_outer_half_voxel_repeats_and_beyond_is_background() -> None:
     volume, grid = Volume(array, scaled()), Grid((6, 4, 4), affine)
     placed = place(volume, grid, -5, "linear")
     np.testing.assert_allclose(placed.array[:, 0, 0], (-5, 10, 12.5, 17.5, 20, -5))
-    assert overlap(volume, grid) == 1.0  # the scan lies wholly in the grid
+    assert shared_by(volume, grid) == 1.0  # the scan lies wholly in the grid
 
 
 def test_labels_take_the_nearest_value() -> None:

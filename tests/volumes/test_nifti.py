@@ -128,6 +128,93 @@ def test_several_volumes_are_refused_with_advice(tmp_path: Path) -> None:
     assert fault(path).startswith("it holds 4 volumes (6 x 6 x 6 x 4); give one 3-D image: for di")
 
 
+def test_the_advice_names_the_choice_of_volumes(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii", np.zeros((6, 6, 6, 4), np.int16))
+    assert "name those whose mean is wanted in 'volumes', counted from 0" in fault(path)
+
+
+def four_volumes() -> np.ndarray:
+    return np.random.default_rng(1).integers(-30000, 30000, (6, 7, 8, 4)).astype(np.int16)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_one_volume_of_several_is_kept_bit_by_bit(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / name, four_volumes(), scaled(2.0), scl_slope=0.5, scl_inter=10)
+    for index in range(4):
+        volume = read_nifti(path, (index,))
+        assert volume.array.dtype == np.int16
+        assert (volume.slope, volume.intercept) == (0.5, 10.0)
+        np.testing.assert_array_equal(volume.array, four_volumes()[..., index])
+        np.testing.assert_array_equal(volume.affine, scaled(2.0))
+
+
+def test_several_volumes_are_averaged_in_real_units(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii.gz", four_volumes(), scl_slope=0.5, scl_inter=10)
+    volume = read_nifti(path, (0, 2, 3))
+    assert volume.array.dtype == np.float32
+    assert (volume.slope, volume.intercept) == (1.0, 0.0)
+    expected = (four_volumes()[..., [0, 2, 3]] * 0.5 + 10).mean(axis=3)
+    np.testing.assert_allclose(volume.array, expected, rtol=1e-6, atol=1e-3)
+
+
+def test_volumes_of_a_fifth_axis_are_counted_on(tmp_path: Path) -> None:
+    array = four_volumes().reshape(6, 7, 8, 1, 4)
+    path = save(tmp_path / "a.nii.gz", array)
+    np.testing.assert_array_equal(read_nifti(path, [3]).array, array[..., 0, 3])
+    assert fault(path).startswith("it holds 4 volumes (6 x 7 x 8 x 1 x 4)")
+
+
+@pytest.mark.parametrize(
+    ("volumes", "sentence"),
+    [
+        ((4,), "it has no volume 4: it holds 4 volumes; 'volumes' may be 0 to 3"),
+        ((0, -1, 9), "it has no volumes -1, 9: it holds 4 volumes"),
+    ],
+)
+def test_a_volume_that_is_not_there_is_named(
+    tmp_path: Path, volumes: tuple[int, ...], sentence: str
+) -> None:
+    path = save(tmp_path / "a.nii.gz", four_volumes())
+    with pytest.raises(VolumeError, match=sentence):
+        read_nifti(path, volumes)
+
+
+def test_a_file_of_one_volume_has_volume_0_only(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii.gz", head())
+    np.testing.assert_array_equal(read_nifti(path, (0,)).array, head())
+    with pytest.raises(VolumeError, match="no volume 1: it holds 1 volume; leave 'volumes' empty"):
+        read_nifti(path, (1,))
+
+
+def test_a_short_file_of_several_volumes_is_refused_whole(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii", four_volumes())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(VolumeError, match="it holds 2588 of 2688 bytes of voxels"):
+        read_nifti(path, (0,))
+
+
+def test_bytes_behind_the_voxels_do_not_matter(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii", head())
+    write_raw(tmp_path / "b.nii.gz", path.read_bytes() + b"more")
+    np.testing.assert_array_equal(read_nifti(tmp_path / "b.nii.gz").array, head())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("datatype", 77, "its voxels are of an unknown type (77)"),
+        ("vox_offset", np.nan, "its voxels cannot begin at byte nan"),
+        ("vox_offset", -352, "its voxels cannot begin at byte -352"),
+    ],
+)
+def test_a_senseless_layout_is_named(
+    tmp_path: Path, field: str, value: float, sentence: str
+) -> None:
+    for name in ("a.nii", "a.nii.gz"):
+        path = save(tmp_path / name, head(), **{field: value})
+        assert fault(path).startswith(sentence)
+
+
 @pytest.mark.parametrize("shape", [(20, 20, 1), (1, 20, 20), (20, 4, 20), (20, 20)])
 def test_single_slices_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     path = save(tmp_path / "a.nii", np.ones(shape, np.int16))
