@@ -56,7 +56,7 @@ def test_shards_end_with_0_and_the_last_one_completes_the_cache(
     assert f"{len(PATIENTS) - num} studies of other shards are not finished" in text
     assert not (tmp_path / "cache/index.json").exists()
     assert main([*arguments, "--shard", "2/2"]) == 0
-    assert f"prepared {len(PATIENTS) - num} studies in" in capsys.readouterr().out
+    assert f"prepared {len(PATIENTS) - num} stud" in capsys.readouterr().out
     assert len(Cache.open(tmp_path / "cache").studies) == len(PATIENTS)
 
 
