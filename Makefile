@@ -26,6 +26,7 @@ types: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python benchmarks/masking.py && $(BIN)/python benchmarks/templates.py
+	for name in masking templates prepare streaming scale registration plot; do \
+	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 ci: lint types test

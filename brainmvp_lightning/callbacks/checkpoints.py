@@ -40,6 +40,24 @@ class LastCheckpoint(ModelCheckpoint):
             warnings.filterwarnings("ignore", ".*exists and is not empty.*")
             super().setup(trainer, pl_module, stage)
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ANN401
+        """Save as often as asked for, but after the last step of an epoch with the epoch's end.
+
+        From a checkpoint between the two Lightning goes on with wrong counts.
+        """
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            super().on_train_batch_end(trainer, *args)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save if the last step of the epoch is due; see `on_train_batch_end`."""
+        every = self._every_n_train_steps
+        if not every:
+            super().on_train_epoch_end(trainer, pl_module)
+        elif trainer.global_step % every == 0 and not self._should_skip_saving_checkpoint(trainer):
+            candidates = self._monitor_candidates(trainer)
+            self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
+
     def _find_last_checkpoints(self, trainer: pl.Trainer) -> set[str]:
         self._choose_folder(trainer)
         return super()._find_last_checkpoints(trainer)

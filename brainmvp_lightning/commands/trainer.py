@@ -22,6 +22,7 @@ from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, Templa
 from brainmvp_lightning.commands.parsing import TeachingParser
 from brainmvp_lightning.datamodules.base import StudyDataModule
 from brainmvp_lightning.datamodules.classification import ClassificationDataModule
+from brainmvp_lightning.datamodules.journey import ResumeError
 from brainmvp_lightning.datamodules.loading import WORKER_KILLED, WorkerKilledError
 from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
 from brainmvp_lightning.datamodules.segmentation import SegmentationDataModule
@@ -128,6 +129,8 @@ def main(argv: list[str]) -> int:
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
     try:
         BrainMVPCLI(argv)
+    except ResumeError as error:
+        _stop(argv[0], error)
     except RuntimeError as error:
         # torch's own signal handler may be the first to notice, in the middle of a step.
         if not isinstance(error, WorkerKilledError) and "DataLoader worker" not in str(error):

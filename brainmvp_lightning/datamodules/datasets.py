@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +11,11 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from brainmvp_lightning.batches import Size
+from brainmvp_lightning.datamodules.balance import scan_weights
 from brainmvp_lightning.datamodules.packing import BatchPlan, PackedBatch, Row, Source, pack
 from brainmvp_lightning.datamodules.placing import CropCentre, place_crops
 from brainmvp_lightning.datamodules.sampling import SampleRequest, Visit, draw_visit
-from brainmvp_lightning.datamodules.sharing import BatchPool
+from brainmvp_lightning.datamodules.sharing import BatchPool, warn_of_little_room
 from brainmvp_lightning.randomness import sample_key
 from brainmvp_lightning.volumes.cache import Cache, CachedStudy, CacheError, Clip
 
@@ -35,6 +36,8 @@ class CropOptions:
             (published code).
         crop_centre: Where crops lie; see `placing.place_crops`.
         crops_per_visit: Crops of the same scans at a visit, which share its weight.
+        modality_weights: Relative probability of each modality to be the target; others are not
+            used. None uses all alike.
     """
 
     size: Size
@@ -45,6 +48,7 @@ class CropOptions:
     series_per_study: int | None = None
     crop_centre: CropCentre = "box"
     crops_per_visit: int = 1
+    modality_weights: Mapping[str, float] | None = None
 
     def plan(self, num_visits: int, num_studies: int, num_modalities: int) -> BatchPlan:
         """Return the room that a batch of some visits needs at most.
@@ -120,7 +124,9 @@ class StudyCrops(Dataset[PackedBatch]):
         """
         if self.pool is None:
             plan = self.options.plan(batch_size, 0, len(self.cache.modalities))
-            self.pool = BatchPool(num_workers, ahead, plan.max_crops * math.prod(plan.size))
+            slot_size = plan.max_crops * math.prod(plan.size)
+            warn_of_little_room(num_workers * ahead * slot_size)
+            self.pool = BatchPool(num_workers, ahead, slot_size)
 
 
 class _Visit:
@@ -139,6 +145,7 @@ class _Visit:
         """Return the targets of the visit."""
         options = self.options
         takes_all = options.modalities_per_step == "all"
+        weights = options.modality_weights
         visit = draw_visit(
             self.request,
             len(self.study.scans),
@@ -147,6 +154,7 @@ class _Visit:
             all_modalities=takes_all,
             shared_modality=options.shared_modality,
             series=options.series_per_study,
+            scan_weights=None if weights is None else scan_weights(self.study, weights),
         )
         starts = [visit.start]
         if options.crop_centre != "box" or options.crops_per_visit > 1:

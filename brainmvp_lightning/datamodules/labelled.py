@@ -18,7 +18,6 @@ from brainmvp_lightning.datamodules.channels import ChannelReader
 from brainmvp_lightning.datamodules.choosing import Candidates, Places, StudyChoice
 from brainmvp_lightning.datamodules.geometry import Placement, centre_mm, reference_voxels
 from brainmvp_lightning.datamodules.loading import CountedLoader
-from brainmvp_lightning.datamodules.progress import TrainerProgress
 from brainmvp_lightning.datamodules.samples import (
     LabelledSample,
     collate_labelled,
@@ -204,10 +203,11 @@ class LabelledDataModule(StudyDataModule):
             world_size=trainer.world_size if trainer else 1,
             purpose=purpose,
         )
+        if purpose == "train" and trainer is not None:
+            self.journey.lead(sampler)
         return CountedLoader(
             self.dataset(studies, purpose),
             sampler,
-            TrainerProgress(self),
             num_workers=loading.num_workers,
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
             collate_fn=self.collate(purpose),

@@ -9,12 +9,18 @@ import lightning.pytorch as pl
 import numpy as np
 
 from brainmvp_lightning.batches import DataDescription, Size
+from brainmvp_lightning.datamodules.balance import (
+    check_modalities,
+    count_modalities,
+    modality_weights,
+)
 from brainmvp_lightning.datamodules.base import StudyDataModule
 from brainmvp_lightning.datamodules.datasets import CropOptions, StudyCrops
+from brainmvp_lightning.datamodules.geometry import Placement, centre_mm, reference_voxels
 from brainmvp_lightning.datamodules.loading import CountedLoader
+from brainmvp_lightning.datamodules.ordering import DatasetShares, dataset_shares
 from brainmvp_lightning.datamodules.packing import PackedBatch
 from brainmvp_lightning.datamodules.placing import CropCentre, check_centre
-from brainmvp_lightning.datamodules.progress import TrainerProgress
 from brainmvp_lightning.datamodules.sampling import StudySampler
 from brainmvp_lightning.methods.base import DataNeeds
 from brainmvp_lightning.volumes.cache import Cache, Clip
@@ -44,6 +50,13 @@ class PretrainDataModule(StudyDataModule):
             (published code).
         crop_centre: ``"box"``: crops lie anywhere in the stored box; ``"foreground"``: centred on
             the head; a number: on the head with this probability, else beside it (paper: 0.5).
+        modalities: Modalities that may be used, as targets and partners; None for all.
+        dataset_weights: How often studies of a data set are visited, relative to what
+            `dataset_temperature` gives; 1 for those not named, 0 leaves a data set out.
+        dataset_temperature: Visits go to data sets in proportion to ``studies ** (1 / t)``: 1
+            visits each study equally often (equation 6), ``.inf`` each data set.
+        modality_balance: The target is drawn in proportion to ``scans ** -balance`` of its
+            modality: 0 draws evenly from a study (equation 6), 1 favours rare modalities.
         crops_per_visit: Crops of the same scans at each visit. They share the weight of the study;
             a batch has ``batch_size`` times as many rows.
         local_cache: Folder for copies of what is read, if the cache is an address such as
@@ -55,7 +68,7 @@ class PretrainDataModule(StudyDataModule):
         BrainMVP, supplement B.1.
     """
 
-    def __init__(  # noqa: PLR0913 - what a user may set, each on its own line of YAML
+    def __init__(  # noqa: PLR0913, PLR0915 - what a user may set, each on its own line of YAML
         self,
         cache: str,
         crop_size: tuple[int, int, int] = (96, 96, 96),
@@ -63,13 +76,17 @@ class PretrainDataModule(StudyDataModule):
         num_workers: int = 2,
         visits_per_epoch: int = 1,
         clip: Clip = Clip(),  # noqa: B008 - frozen
-        placement: Literal["centre", "world"] = "centre",
+        placement: Placement = "centre",
         modalities_per_step: Literal["1", "all"] | int = "1",
         min_modalities: int = 1,
         shared_modality: bool = False,
         series_per_study: int | None = None,
         crop_centre: Literal["box", "foreground"] | float = "box",
         crops_per_visit: int = 1,
+        modalities: list[str] | None = None,
+        dataset_weights: dict[str, float] | None = None,
+        dataset_temperature: float = 1.0,
+        modality_balance: float = 0.0,
         local_cache: str | None = None,
         local_cache_gb: float = 50.0,
         seed: int = 0,
@@ -81,6 +98,11 @@ class PretrainDataModule(StudyDataModule):
         check_centre(crop_centre)
         if crops_per_visit < 1:
             raise ValueError(f"crops_per_visit must be at least 1, got {crops_per_visit}")
+        if modality_balance and str(modalities_per_step) == "all":
+            raise ValueError(
+                "modality_balance draws one target a visit, but modalities_per_step is all; "
+                "set one of them back"
+            )
         self.cache_path = cache
         self.crop_size: Size = crop_size
         self.batch_size = batch_size
@@ -96,6 +118,10 @@ class PretrainDataModule(StudyDataModule):
         self.series_per_study = series_per_study
         self.crop_centre: CropCentre = crop_centre
         self.crops_per_visit = crops_per_visit
+        self.modalities = modalities
+        self.dataset_weights = dataset_weights
+        self.dataset_temperature = dataset_temperature
+        self.modality_balance = modality_balance
         self.local_cache = local_cache
         self.local_cache_gb = local_cache_gb
         self.seed = seed
@@ -118,13 +144,10 @@ class PretrainDataModule(StudyDataModule):
 
     def describe(self) -> DataDescription:
         """Say what a method must know of the data."""
-        studies = self.cache.studies
-        middle = studies.column("shape") // 2
-        centre = np.mean(_transform(studies.column("affine"), middle), axis=0)
         return DataDescription(
             modalities=tuple(self.cache.modalities),
             spacing_mm=(self.cache.spacing_mm,) * 3,
-            centre_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
+            centre_mm=centre_mm(self.cache.studies),
             crop_size=self.crop_size,
         )
 
@@ -137,7 +160,7 @@ class PretrainDataModule(StudyDataModule):
         needed = max(self.min_modalities, self.needs.min_modalities)
         studies = self.cache.studies
         members = np.flatnonzero(studies.column("split") == split)
-        usable = members[studies.column("num_scans")[members] >= needed]
+        usable = members[count_modalities(studies, self._used_modalities())[members] >= needed]
         if not len(usable):
             raise ValueError(
                 f"cache {self.cache_path} has {len(members)} {split} studies, none with at least "
@@ -171,6 +194,7 @@ class PretrainDataModule(StudyDataModule):
 
     def _loader(self, split: str, purpose: str, visits: int) -> CountedLoader:
         studies = self.studies(split)
+        is_training = purpose == "train"
         sampler = StudySampler(
             len(studies),
             batch_size=self.batch_size,
@@ -179,19 +203,36 @@ class PretrainDataModule(StudyDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
             purpose=purpose,
+            shares=self._shares(studies) if is_training else None,
         )
+        if is_training and self.trainer is not None:
+            self.journey.lead(sampler)
+        centre = centre_mm(self.cache.studies)
         dataset = StudyCrops(
-            self.cache, studies, self._reference_voxels(studies), self._crop_options()
+            self.cache,
+            studies,
+            reference_voxels(studies, self.placement, centre),
+            self._crop_options(studies, is_training=is_training),
         )
         return CountedLoader(
             dataset,
             sampler,
-            TrainerProgress(self),
             num_workers=self.num_workers,
             pin_memory=self._on_gpu(),
         )
 
-    def _crop_options(self) -> CropOptions:
+    def _used_modalities(self) -> tuple[str, ...]:
+        return check_modalities(self.modalities, self.cache.modalities)
+
+    def _shares(self, studies: StudySelection) -> DatasetShares | None:
+        datasets = studies.column("dataset").tolist()
+        return dataset_shares(datasets, self.dataset_temperature, self.dataset_weights)
+
+    def _crop_options(self, studies: StudySelection, *, is_training: bool) -> CropOptions:
+        balance = self.modality_balance if is_training else 0.0
+        weights = None
+        if balance or self.modalities is not None:
+            weights = modality_weights(studies, self._used_modalities(), balance)
         return CropOptions(
             size=self.crop_size,
             clip=self.clip,
@@ -201,6 +242,7 @@ class PretrainDataModule(StudyDataModule):
             series_per_study=self.series_per_study,
             crop_centre=self.crop_centre,
             crops_per_visit=self.crops_per_visit,
+            modality_weights=weights,
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
@@ -213,17 +255,5 @@ class PretrainDataModule(StudyDataModule):
         # Lightning converts batches to the precision of the run before they are transferred.
         return unpacked if trainer is None else trainer.precision_plugin.convert_input(unpacked)
 
-    def _reference_voxels(self, studies: StudySelection) -> np.ndarray:
-        if self.placement == "centre":
-            return np.asarray(studies.column("shape") // 2, np.int64)
-        centre = np.asarray(self.describe().centre_mm)
-        voxels = _transform(np.linalg.inv(studies.column("affine")), centre)
-        return np.asarray(np.rint(voxels), np.int64)
-
     def _on_gpu(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-
-
-def _transform(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Apply ``n 4 4`` transforms to ``n 3`` points, or all to one point."""
-    return np.asarray((matrices[:, :3, :3] @ points[..., None])[..., 0] + matrices[:, :3, 3])

@@ -1,53 +1,45 @@
-"""How far a trainer is, as the loaders see it."""
+"""Lightning's counters, brought in step with the data."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.loops.loop import _Loop
+
+from brainmvp_lightning.datamodules.journey import Journey
 
 
-class TrainerProgress:
-    """Counts the batches of a trainer, and moves its counter when a run resumes in other steps.
+def is_inside_step(trainer: pl.Trainer) -> bool:
+    """Tell whether a training batch was taken whose step is not finished."""
+    total: Any = trainer.fit_loop.epoch_loop.batch_progress.total
+    return int(total.ready) > int(total.processed)
 
-    Args:
-        data: Data module that the trainer uses.
+
+def has_ended_epoch(trainer: pl.Trainer) -> bool:
+    """Tell whether all batches of the epoch are done, of a limited one too."""
+    current: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    return int(current.processed) >= int(trainer.num_training_batches)
+
+
+def align(trainer: pl.Trainer, journey: Journey) -> None:
+    """Let a resumed trainer count the batches of its epoch from where the data go on.
+
+    Only needed, and called, at the start of a resumed training: with another batch size an epoch
+    has another number of batches, and with ``max_steps`` Lightning would repeat an epoch that a
+    checkpoint had ended, without any data.
     """
-
-    def __init__(self, data: pl.LightningDataModule) -> None:
-        self._data = data
-
-    @property
-    def _trainer(self) -> pl.Trainer:
-        assert self._data.trainer is not None  # a loader's state is only asked for by a trainer
-        return self._data.trainer
-
-    @property
-    def _batches(self) -> Any:  # noqa: ANN401 - Lightning's counter is no public type
-        return self._trainer.fit_loop.epoch_loop.batch_progress
-
-    def used(self) -> int:
-        """Return the number of batches used since the start of training."""
-        return int(self._batches.total.ready)
-
-    def per_epoch(self) -> int:
-        """Return the number of batches of an epoch."""
-        return int(self._trainer.num_training_batches)
-
-    def move_to(self, steps_done: int, num_batches: int) -> None:
-        """Let the trainer's present epoch go on after `steps_done` of `num_batches` batches.
-
-        A checkpoint from the end of an epoch stays at the end of it.
-        """
-        current = self._batches.current
-        if steps_done == 0 and current.ready > 0:
-            steps_done = self._limited(num_batches)
-        shift = steps_done - current.ready
-        for counter in ("ready", "started", "processed", "completed"):
-            setattr(current, counter, getattr(current, counter) + shift)
-
-    def _limited(self, num_batches: int) -> int:
-        limit = self._trainer.limit_train_batches
-        if isinstance(limit, int):
-            return min(num_batches, limit)
-        return num_batches if limit is None else int(num_batches * limit)
+    loop = trainer.fit_loop
+    current: Any = loop.epoch_loop.batch_progress.current
+    num_batches = int(trainer.num_training_batches)
+    if journey.place == 0:
+        if loop.restarted_on_epoch_end:
+            loop.epoch_progress.increment_completed()
+            loop.reset_restart_stage()
+            _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]
+        done = num_batches if current.ready else 0
+    else:
+        done = min(journey.batches_of_an_epoch() - journey.batches_left(), num_batches)
+    current.ready = current.started = current.processed = done
+    # Lightning itself completes a step whose checkpoint was written at its very end.
+    current.completed = done - int(loop.epoch_loop.restarted_on_train_batch_end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -36,6 +37,16 @@ class SampleRequest:
     batch_key: int
     weight: float
     num_studies: int
+
+
+class Journey(Protocol):
+    """What a sampler must know of the training it serves."""
+
+    epoch: int
+    place: int
+
+    def begin_epoch(self) -> None:
+        """Go to the next epoch if the present one was left before its end."""
 
 
 class StudySampler(Sampler[list[SampleRequest]]):
@@ -89,6 +100,7 @@ class StudySampler(Sampler[list[SampleRequest]]):
         self.shares = shares
         self.epoch = 0
         self.first_place = 0
+        self.journey: Journey | None = None
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch, which is the same on all ranks."""
@@ -110,8 +122,14 @@ class StudySampler(Sampler[list[SampleRequest]]):
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of `epoch`, unless it is the one that `start_at` has gone into."""
-        if epoch != self.epoch:
+        """Go to the start of `epoch`, unless it is the one that `start_at` has gone into.
+
+        On a journey the announcement counts, not its number: trainers miscount resumed epochs.
+        """
+        if self.journey is not None:
+            self.journey.begin_epoch()
+            self.start_at(self.journey.epoch, self.journey.place)
+        elif epoch != self.epoch:
             self.epoch = epoch
             self.first_place = 0
 

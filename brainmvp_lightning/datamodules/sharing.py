@@ -11,7 +11,10 @@ one ever waits for a slot, not even for one held by a process that was killed.
 from __future__ import annotations
 
 import math
+import shutil
 import uuid
+import warnings
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -121,6 +124,27 @@ def allocate(shape: tuple[int, ...], pool: BatchPool | None) -> tuple[Tensor, Sl
     if slot is None:
         return _shared(size).view(shape), None
     return slot.view(shape), slot
+
+
+def warn_of_little_room(size: int, folder: Path = Path("/dev/shm")) -> None:
+    """Warn if the shared memory of the system cannot hold what workers read ahead.
+
+    Where it overflows the system ends a worker with a bus error; containers have 64 MB by default.
+
+    Args:
+        size: Voxels that may be on the way.
+        folder: Where the system keeps shared memory.
+    """
+    if not folder.is_dir():
+        return
+    free, wanted = shutil.disk_usage(folder).free, size * BYTES
+    if free < wanted:
+        warnings.warn(
+            f"the data workers may need {wanted / 1e6:.0f} MB of shared memory, {folder} has "
+            f"{free / 1e6:.0f} MB free; start the container with "
+            f"--shm-size={wanted // 10**9 + 1}g, or lower data.num_workers or data.batch_size",
+            stacklevel=2,
+        )
 
 
 def _shared(size: int) -> Tensor:

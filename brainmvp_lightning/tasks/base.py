@@ -47,6 +47,12 @@ class Task(pl.LightningModule):
             if not _is_plain(checkpoint.get(key)):
                 del checkpoint[key]
 
+    def on_train_start(self) -> None:
+        """Let the data module bring the trainer's counters in step with its place."""
+        start = getattr(self.trainer.datamodule, "on_train_start", None)  # type: ignore[attr-defined]
+        if start is not None:
+            start()
+
     def check(self, data: Any, *, validates: bool) -> None:  # noqa: ANN401 - any data module
         """Look at the data before any work.
 

@@ -18,7 +18,7 @@ from brainmvp_lightning.datamodules import sharing
 from brainmvp_lightning.datamodules.datasets import CropOptions, StudyCrops
 from brainmvp_lightning.datamodules.packing import PackedBatch, Source
 from brainmvp_lightning.datamodules.sampling import SampleRequest
-from brainmvp_lightning.datamodules.sharing import BatchPool
+from brainmvp_lightning.datamodules.sharing import BatchPool, warn_of_little_room
 from brainmvp_lightning.volumes.cache import Cache, CachedStudy, CacheError, Clip
 from brainmvp_lightning.volumes.frame import OpenFrame, encode_frame
 from tests.training import LossRecord, small_data, small_task, small_trainer
@@ -249,3 +249,11 @@ def test_options_that_make_no_sense_are_refused(cache_folder: Path) -> None:
         small_data(cache_folder, crops_per_visit=0)
     with pytest.raises(ValueError, match="crop_centre"):
         small_data(cache_folder, crop_centre=2.0)
+
+
+def test_little_shared_memory_is_said_before_workers_start(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.warns(UserWarning, match=r"need .* MB of shared memory.*--shm-size="):
+        warn_of_little_room(free, folder=tmp_path)  # two bytes a voxel
+    warn_of_little_room(1000, folder=tmp_path)
+    warn_of_little_room(free, folder=tmp_path / "none")

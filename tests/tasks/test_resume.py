@@ -1,5 +1,6 @@
 """A run that was interrupted in the middle of an epoch goes on as if it had not been."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from brainmvp_lightning.callbacks.checkpoints import LastCheckpoint
+from brainmvp_lightning.datamodules.journey import ResumeError
 from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
 from tests.training import LossRecord, small_data, small_task, small_trainer
 
@@ -69,6 +72,10 @@ class Visits(Callback):
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, list[str]]] = []
+        self.first_step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        self.first_step = trainer.global_step + 1
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         counted = zip(args[2]["study"], args[2]["weight"].tolist(), strict=True)
@@ -91,6 +98,72 @@ def test_resuming_with_another_batch_size_visits_what_is_left(
         visited = [study for number, studies in steps if number == epoch for study in studies]
         assert sorted(visited) == ["toy_a", "toy_b", "toy_c", "toy_d", "toy_e"], (epoch, steps)
     assert max(len(studies) for _, studies in after.steps) == min(batch_size, 5)
+
+
+@pytest.mark.filterwarnings("ignore:.*no last checkpoint available.*")
+@pytest.mark.filterwarnings("ignore:the checkpoint was made with")
+@pytest.mark.parametrize(
+    "legs",
+    [
+        ((2, 4), (2, 6), (2, 0)),  # from the end of an epoch, then from inside the next
+        ((2, 4), (2, 5), (2, 7), (2, 0)),
+        ((2, 4), (3, 5), (3, 6), (1, 0)),
+        ((2, 3), (1, 6), (2, 8), (2, 0)),
+        ((1, 5), (5, 6), (2, 0)),
+    ],
+)
+def test_any_row_of_interruptions_visits_each_study_once_an_epoch(
+    cache_folder: Path, tmp_path: Path, legs: tuple[tuple[int, int], ...]
+) -> None:
+    kept: dict[int, tuple[int, list[str]]] = {}
+    for batch_size, cut in legs:
+        visits = Visits()
+        callbacks = [visits, Interrupt(cut)] if cut else [visits]
+        with pytest.raises(RuntimeError, match="cut") if cut else nullcontext():
+            run(tmp_path, cache_folder, *callbacks, batch_size=batch_size)
+        first = visits.first_step
+        kept = {step: visit for step, visit in kept.items() if step < first}
+        kept |= dict(enumerate(visits.steps, first))
+    for epoch in range(3):
+        studies = [study for number, names in kept.values() if number == epoch for study in names]
+        assert sorted(studies) == ["toy_a", "toy_b", "toy_c", "toy_d", "toy_e"], (epoch, kept)
+
+
+@pytest.mark.filterwarnings("ignore:.*no last checkpoint available.*")
+@pytest.mark.parametrize("every_steps", [None, 1])
+@pytest.mark.parametrize("limits", [{"max_steps": 9, "max_epochs": -1}, {"limit_train_batches": 2}])
+def test_limits_do_not_shift_the_epochs_of_a_resumed_run(
+    cache_folder: Path, tmp_path: Path, every_steps: int | None, limits: dict[str, int]
+) -> None:
+    def steps(folder: Path, *callbacks: Callback) -> list[list[str]]:
+        visits = Visits()
+        trainer = pl.Trainer(
+            default_root_dir=folder,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            callbacks=[LastCheckpoint(every_steps), visits, *callbacks],
+            **{"max_epochs": 3, **limits},  # type: ignore[arg-type]
+        )
+        trainer.fit(small_task(), small_data(cache_folder), ckpt_path="last")
+        return [studies for _, studies in visits.steps]
+
+    whole = steps(tmp_path / "whole")
+    cut = 1 + len(whole) // 3  # in the first step of the second epoch
+    with pytest.raises(RuntimeError, match="cut"):
+        steps(tmp_path / "cut", Interrupt(cut))
+    assert steps(tmp_path / "cut") == whole[cut - 1 :]
+
+
+@pytest.mark.filterwarnings("ignore:.*no last checkpoint available.*")
+def test_a_checkpoint_of_other_data_is_refused(cache_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="cut"):
+        run(tmp_path, cache_folder, Interrupt(2))
+    with pytest.raises(ResumeError, match="5 visits per epoch, this run has 10"):
+        run(tmp_path, cache_folder, visits_per_epoch=2)
 
 
 def test_a_split_without_studies_is_named(cache_folder: Path) -> None:
