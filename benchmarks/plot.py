@@ -86,7 +86,7 @@ def draw_prepare(axes: Axes, rows: list[dict[str, Any]]) -> None:
         )
     axes.set_yticks(range(len(rows)), [row["name"].replace(", ", ",\n") for row in rows[::-1]])
     axes.margins(x=0.15)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper right")
     axes.set_title("prepare: CPU ms for a scan", loc="left", fontsize=10)
 
 
@@ -103,8 +103,9 @@ def draw_steps(axes: Axes, rows: list[dict[str, Any]]) -> None:
             )
             left += share
     axes.set_yticks(range(len(rows)), [row["name"].replace(", ", ",\n") for row in rows[::-1]])
-    axes.legend(frameon=False, fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.3, -0.08))
-    axes.set_title("prepare: where our time goes, %", loc="left", fontsize=10)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.12, -0.08)}
+    axes.legend(frameon=False, fontsize=7, ncols=3, **below)
+    axes.set_title("prepare: our time, %", loc="left", fontsize=10)
 
 
 if __name__ == "__main__":
