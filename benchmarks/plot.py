@@ -103,8 +103,8 @@ def draw_steps(axes: Axes, rows: list[dict[str, Any]]) -> None:
             )
             left += share
     axes.set_yticks(range(len(rows)), [row["name"].replace(", ", ",\n") for row in rows[::-1]])
-    below = {"loc": "upper center", "bbox_to_anchor": (0.12, -0.08)}
-    axes.legend(frameon=False, fontsize=7, ncols=3, **below)
+    below = (0.12, -0.08)
+    axes.legend(frameon=False, fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=below)
     axes.set_title("prepare: our time, %", loc="left", fontsize=10)
 
 

@@ -20,7 +20,9 @@ GROUPS = {"MCI": "MCI", "EMCI": "MCI", "LMCI": "MCI", "CN": "NC", "NC": "NC", "N
 _SUBJECT = re.compile(r"(?<!\d)(\d{3})_?S_?(\d{4,5})(?!\d)")
 _IMAGE = re.compile(r"(?:^|[/_])I(\d+)(?=[/._]|$)")
 _DATE = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2})(?!\d)")
-_MONTH = re.compile(r"m(?:onth\s*)?0*(\d+)$")
+_SESSION = re.compile(r"(?<![A-Za-z])ses-([A-Za-z0-9]+)")
+_MONTH = re.compile(r"m(?:onth\s*)?0*(\d+)(?!\d)")
+_CONTINUING = re.compile(r"-\s*cont")
 _FIRST_VISIT = ("bl", "sc", "scmri")
 
 
@@ -102,7 +104,7 @@ class AdniAdapter(PhenotypeAdapter):
             return None
         person = _person(match)
         number, date = _last(_IMAGE, place), _last(_DATE, place)
-        visit = _last(re.compile(r"ses-([A-Za-z0-9]+)"), place)
+        visit = _last(_SESSION, place)
         keys: list[Hashable] = [("image", int(number))] if number else []
         keys += [("visit", person, _visit(visit))] if visit else []
         keys += [("date", person, date)] if date else []
@@ -122,6 +124,8 @@ def _last(pattern: re.Pattern[str], text: str) -> str:
 def _visit(text: str) -> str:
     """Return months since the first visit where the text says so, else the text itself."""
     plain = text.strip().casefold()
+    if _CONTINUING.search(plain):
+        return plain  # it counts from the start of a later phase, not from the first visit
     month = _MONTH.search(plain)
     if plain in _FIRST_VISIT or "screening" in plain or "baseline" in plain:
         return "0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,10 @@ from brainmvp_lightning.adapters.base import Adapter
 from brainmvp_lightning.adapters.bids_derivatives import (
     brain_mask_of,
     derivative_images,
+    fill_sessions,
     find_brain_masks,
     find_labels,
+    set_strays_aside,
 )
 from brainmvp_lightning.adapters.bids_diffusion import (
     DiffusionError,
@@ -25,6 +27,7 @@ from brainmvp_lightning.adapters.bids_names import (
     COMBINED_SUFFIXES,
     IGNORED_SUFFIXES,
     BidsName,
+    contradiction,
     is_image,
     parse_modality,
     parse_name,
@@ -70,7 +73,8 @@ class BidsAdapter(Adapter):
     Of several files of one modality in a session the finest resolution counts, then the later
     run, then the first name; a file of several volumes counts only if there is no other. The rest
     is set aside. Annotations are ``*_dseg`` or ``*_mask`` images below ``derivatives/*/sub-*``; a
-    ``dseg`` comes before a ``mask``. Brain masks are ``*desc-brain_mask`` images there.
+    ``dseg`` comes before a ``mask``. Brain masks are ``*desc-brain_mask`` images there. What has no
+    session in its name there belongs to the only session of its subject.
 
     Args:
         root: Folder that holds the ``sub-*`` folders.
@@ -116,14 +120,23 @@ class BidsAdapter(Adapter):
             raise FileNotFoundError(f"BIDS root {root} {found}; correct 'root' of the bids adapter")
         self.problems = []
         groups: dict[tuple[str, str, str], list[BidsImage]] = defaultdict(list)
-        for name in _raw_images(subjects):
+        for name in self._in_place(_raw_images(root, subjects)):
             modality = self._modality(name, vocabulary)
             image = self._image(name, modality) if modality else None
             if modality and image:
                 groups[name.subject, name.session, modality].append(image)
         chosen = {key: self._choose(key, images) for key, images in groups.items()}
         is_needed = self.read_labels or self.read_brain_masks
-        return self._scans(chosen, derivative_images(root) if is_needed else [], vocabulary)
+        derivatives = list(self._in_place(derivative_images(root) if is_needed else []))
+        return self._scans(chosen, derivatives, vocabulary)
+
+    def _in_place(self, names: Iterable[BidsName]) -> Iterator[BidsName]:
+        for name in names:
+            fault = contradiction(name, Path(self.root))
+            if fault:
+                self._set_aside(name, fault, "move or rename it")
+            else:
+                yield name
 
     def _scans(
         self,
@@ -131,9 +144,12 @@ class BidsAdapter(Adapter):
         derivatives: list[BidsName],
         vocabulary: ModalityVocabulary,
     ) -> list[Scan]:
+        visits = {(subject, session) for subject, session, _ in chosen}
+        derivatives = fill_sessions(derivatives, visits)
         labels: dict[tuple[str, str], BidsName] = {}
         if self.read_labels:
             labels = find_labels(derivatives, self.label_pattern, vocabulary, self._set_aside)
+            set_strays_aside(labels, visits, self._set_aside)
         masks: dict[tuple[str, str, bool], Path] = {}
         if self.read_brain_masks:
             masks = find_brain_masks(derivatives, vocabulary, self._set_aside)
@@ -217,8 +233,8 @@ class BidsAdapter(Adapter):
         }
 
 
-def _raw_images(subjects: Iterable[Path]) -> Iterable[BidsName]:
+def _raw_images(root: Path, subjects: Iterable[Path]) -> Iterable[BidsName]:
     for subject in subjects:
         for path in sorted(subject.glob("**/*")):
             if is_image(path) and path.parent.name in FOLDERS:
-                yield parse_name(path)
+                yield parse_name(path, root)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from brainmvp_lightning.adapters.bids_names import BidsName, is_image, parse_name
@@ -22,7 +23,47 @@ def derivative_images(root: Path) -> list[BidsName]:
     """Return the images of subjects below ``derivatives``, in alphabetical order."""
     folders = [*root.glob("derivatives/sub-*"), *root.glob("derivatives/*/sub-*")]
     paths = sorted(path for folder in folders for path in folder.glob("**/*"))
-    return [parse_name(path) for path in paths if is_image(path)]
+    return [parse_name(path, root) for path in paths if is_image(path)]
+
+
+def fill_sessions(names: Iterable[BidsName], visits: Iterable[Visit]) -> list[BidsName]:
+    """Return the images, those that name no session with the only one of their subject.
+
+    Those that name it themselves come first. Where a subject has several sessions, or has scans
+    without one, nothing is filled in.
+    """
+    sessions: dict[str, set[str]] = defaultdict(set)
+    for subject, session in visits:
+        sessions[subject].add(session)
+    only = {subject: found.pop() for subject, found in sessions.items() if len(found) == 1}
+    named, filled = [], []
+    for name in names:
+        if name.session or not only.get(name.subject):
+            named.append(name)
+        else:
+            filled.append(replace(name, entities={**name.entities, "ses": only[name.subject]}))
+    return named + filled
+
+
+def set_strays_aside(
+    labels: dict[Visit, BidsName], visits: Collection[Visit], set_aside: SetAside
+) -> None:
+    """Tell which labels belong to no visit that has scans.
+
+    Args:
+        labels: Annotation by visit.
+        visits: Those with scans.
+        set_aside: Called with an annotation that is not used, why, and what to do.
+    """
+    for (subject, session), name in labels.items():
+        others = sorted(other for owner, other in visits if owner == subject)
+        if (subject, session) in visits:
+            continue
+        if others and not session:
+            reason = f"its name has no session, but its subject has several ({', '.join(others)})"
+            set_aside(name, reason, "add ses- and the session to its name")
+        else:
+            set_aside(name, "it is the label of a study without a scan", "correct its name")
 
 
 def find_labels(

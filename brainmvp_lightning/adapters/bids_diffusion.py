@@ -77,7 +77,7 @@ def find_bval(name: BidsName, root: Path) -> Path | None:
     nearest folder counts, then the file with the most entities.
     """
     for folder in (name.path.parent, *name.path.parent.parents):
-        candidates = [parse_name(path) for path in sorted(folder.glob("*.bval"))]
+        candidates = [parse_name(path, root) for path in sorted(folder.glob("*.bval"))]
         fitting = [bval for bval in candidates if _applies(bval, name)]
         if fitting:
             return max(fitting, key=lambda bval: len(bval.entities)).path

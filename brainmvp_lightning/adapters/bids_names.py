@@ -55,12 +55,18 @@ def is_image(path: Path) -> bool:
     return path.name.endswith(IMAGE_ENDINGS) and not path.name.startswith(".")
 
 
-def parse_name(path: Path) -> BidsName:
-    """Split a file name into entities and suffix; folders fill in missing ``sub`` and ``ses``."""
+def parse_name(path: Path, root: Path | None = None) -> BidsName:
+    """Split a file name into entities and suffix; folders fill in missing ``sub`` and ``ses``.
+
+    Args:
+        path: The file.
+        root: Folder of the data set; those above it do not count. None: all of `path` counts.
+    """
     stem = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".bval")
     *pairs, suffix = stem.split("_")
     entities: dict[str, str] = {}
-    for folder in path.parts[:-1]:
+    place = path.relative_to(root) if root else path
+    for folder in place.parts[:-1]:
         if folder.startswith(("sub-", "ses-")):
             entities[folder[:3]] = folder[4:]
     for pair in pairs:
@@ -68,6 +74,22 @@ def parse_name(path: Path) -> BidsName:
         if dash:
             entities[key.casefold()] = value
     return BidsName(path, entities, suffix)
+
+
+def contradiction(name: BidsName, root: Path) -> str:
+    """Return what is wrong with the place of a file: a folder of somebody else; empty if nothing.
+
+    Leading zeros and case do not count.
+    """
+    for folder in name.path.relative_to(root).parts[:-1]:
+        written = name.entities.get(folder[:3], "")
+        if folder.startswith(("sub-", "ses-")) and _simple(written) != _simple(folder[4:]):
+            return f"it lies in {folder}, but its name says {folder[:3]}-{written}"
+    return ""
+
+
+def _simple(label: str) -> str:
+    return label.casefold().lstrip("0")
 
 
 def parse_modality(name: BidsName, vocabulary: ModalityVocabulary) -> str:

@@ -136,8 +136,11 @@ class CaseFiles:
                 f"'class_table' of the {self.adapter} adapter is {table}; say by 'class_column' "
                 "which of its columns holds the classes"
             )
-        names = {name for case in self._entries for name in (case.name, case.patient) if name}
-        found = read_class_table(table, column, names)
+        patients = {
+            name: case.patient for case in self._entries for name in (case.name, case.patient)
+        }
+        patients.pop("", None)
+        found = read_class_table(table, column, patients)
         without = [case for case in self._entries if not found.find(case.name, case.patient)]
         if without:
             first = ", ".join(case.name or case.patient for case in without[:3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +44,16 @@ class ClassTable:
         return None
 
 
-def read_class_table(path: str | Path, column: str, names: Collection[str]) -> ClassTable:
+def read_class_table(path: str | Path, column: str, patients: Mapping[str, str]) -> ClassTable:
     """Read the classes from a CSV or TSV table.
 
-    The column of the names is the one with the most entries among `names`. Entries such as
+    The column of the names is the one with the most entries that name a patient. Entries such as
     ``n/a``, ``unknown`` or ``not available`` are no class.
 
     Args:
         path: The table.
         column: Column of the classes; case and punctuation do not matter.
-        names: Names of the patients and cases of the data set.
+        patients: Patient by name of a patient or case of the data set.
 
     Raises:
         FileNotFoundError: If there is no such table.
@@ -65,7 +65,7 @@ def read_class_table(path: str | Path, column: str, names: Collection[str]) -> C
         near = suggestion(file.name, (other.name for other in file.parent.glob("*.[ct]sv")))
         raise FileNotFoundError(f"class table {file} does not exist{near} (correct 'class_table')")
     table = PhenotypeTable.read(file)
-    place, owner = table.column(column), _owner_column(table, names)
+    place, owner = table.column(column), _owner_column(table, patients)
     found: dict[str, set[str]] = defaultdict(set)
     for row in table.rows:
         if row[place].casefold() not in MISSING:
@@ -77,7 +77,7 @@ def read_class_table(path: str | Path, column: str, names: Collection[str]) -> C
             "correct these rows"
         )
     classes = {name: values.pop() for name, values in found.items()}
-    return ClassTable(file, place, classes, _aliases(classes, set(names)))
+    return ClassTable(file, place, classes, _aliases(classes, patients))
 
 
 def _owner_column(table: PhenotypeTable, names: Collection[str]) -> str:
@@ -100,11 +100,15 @@ def _simple(name: str) -> str:
     return re.sub(r"\d+", lambda digits: str(int(digits[0])), name.casefold())
 
 
-def _aliases(listed: Collection[str], names: set[str]) -> dict[str, str]:
-    # Names of the data set or of the table that differ in nothing else stay apart.
-    written, present = Counter(map(_simple, listed)), Counter(map(_simple, names))
+def _aliases(listed: Collection[str], patients: Mapping[str, str]) -> dict[str, str]:
+    # Patients of the data set or names of the table that differ in nothing else stay apart; one
+    # patient may be spelt in several ways.
+    written = Counter(map(_simple, listed))
+    present: dict[str, set[str]] = defaultdict(set)
+    for name, patient in patients.items():
+        present[_simple(name)].add(patient)
     return {
         _simple(name): name
         for name in listed
-        if written[_simple(name)] == 1 and present[_simple(name)] <= 1
+        if written[_simple(name)] == 1 and len(present[_simple(name)]) <= 1
     }

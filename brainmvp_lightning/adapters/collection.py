@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 from brainmvp_lightning.adapters.base import Adapter
 from brainmvp_lightning.adapters.registry import ADAPTERS
 from brainmvp_lightning.studies.modality import ModalityVocabulary
-from brainmvp_lightning.studies.study import Scan
+from brainmvp_lightning.studies.study import Scan, study_id
 
 
 @ADAPTERS.register("collection")
 class CollectionAdapter(Adapter):
     """All scans of several sources, for one cache; each source keeps its data set's name.
+
+    No two sources can have the same visit of the same patient: one name of a data set would make
+    one patient of two people.
 
     Args:
         sources: Adapters, in the order in which their studies are prepared.
@@ -26,20 +32,23 @@ class CollectionAdapter(Adapter):
 
         Raises:
             ValueError: If there are no sources, or some cannot be used, or two mean different
-                things by one label scheme; all are listed.
+                things by one label scheme or have the same patients; all are listed.
             FileNotFoundError: If that is because they are not there.
         """
         if not self.sources:
             raise ValueError("the collection has no sources; list at least one under 'sources'")
         self.problems, self.label_schemes, self._done = [], {}, 0
         scans: list[Scan] = []
+        owners: dict[tuple[str, str, str], str] = {}
         faults: list[ValueError | OSError] = []
         for place, source in enumerate(self.sources, 1):
             self._pass_on(source)
+            name = f"source {place} of {len(self.sources)} ({type(source).__name__})"
             try:
-                scans += source.scans(vocabulary)
+                found = source.scans(vocabulary)
+                scans += found
+                faults += _shared_studies(found, name, owners)
             except (ValueError, OSError) as error:
-                name = f"source {place} of {len(self.sources)} ({type(source).__name__})"
                 kind = OSError if isinstance(error, OSError) else ValueError
                 faults.append(kind(f"{name}: {error}"))
             self.problems += source.problems
@@ -66,3 +75,27 @@ class CollectionAdapter(Adapter):
             report(before + done, before + total)
 
         source.progress = add
+
+
+def _shared_studies(
+    scans: Iterable[Scan], source: str, owners: dict[tuple[str, str, str], str]
+) -> list[ValueError]:
+    """Return a fault for each source before that has studies of the same names.
+
+    Args:
+        scans: What a source found.
+        source: How to call it.
+        owners: Source by study; those of this source are added.
+    """
+    shared: dict[str, list[str]] = defaultdict(list)
+    for key in dict.fromkeys((scan.dataset, scan.patient, scan.session) for scan in scans):
+        owner = owners.setdefault(key, source)
+        if owner != source:
+            shared[owner].append(study_id(*key))
+    return [
+        ValueError(
+            f"{owner} and {source} both have {'; '.join(names[:3])} (studies in both: "
+            f"{len(names)}); give each its own 'dataset'"
+        )
+        for owner, names in shared.items()
+    ]

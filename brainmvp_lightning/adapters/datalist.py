@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from brainmvp_lightning.adapters.dataset_json import (
     read_json,
     scheme_of_labels,
 )
-from brainmvp_lightning.adapters.image_names import case_of, parse_image_name, split_case
+from brainmvp_lightning.adapters.entry_names import EntryFiles, name_entries
+from brainmvp_lightning.adapters.image_names import parse_image_name, split_case, tell_unmatched
 from brainmvp_lightning.adapters.registry import ADAPTERS
 from brainmvp_lightning.studies.modality import ModalityVocabulary, UnknownModalityError
 from brainmvp_lightning.studies.problem import Problem
@@ -48,17 +48,17 @@ class ListedImage:
 
     Args:
         entry: The case in the list.
-        case: Its name.
         modality: Canonical name.
         path: The file.
         volumes: Which volume of a 4-D file it is; empty for a file of one volume.
+        is_named: Whether the list says the modality, not the name of the file.
     """
 
     entry: Entry
-    case: str
     modality: str
     path: Path
     volumes: tuple[int, ...] = ()
+    is_named: bool = True
 
 
 @ADAPTERS.register("datalist")
@@ -67,8 +67,9 @@ class DatalistAdapter(Adapter):
 
     An entry is ``{"image": ..., "label": ...}``, a list of images, or one image. Several images of
     a case, or the volumes of a 4-D image, have the order of the file's ``modality`` or
-    ``channel_names``; without one, names of files say the modality (``case_t1ce.nii.gz``). A label
-    that is a number is the class of the case.
+    ``channel_names``; without one, names of files say the modality (``case_t1ce.nii.gz``). Names of
+    files are the names of cases; where several are called the same, folders tell them apart. A
+    label that is a number is the class of the case.
 
     Args:
         path: The JSON file.
@@ -111,16 +112,22 @@ class DatalistAdapter(Adapter):
         content = read_json(Path(self.path))
         dataset = self.dataset or str(content.get("name") or Path(self.path).resolve().parent.name)
         channels = self._channels(content, vocabulary)
-        images = [
-            image
+        found = (
+            self._images(entry, channels, vocabulary)
             for entry in self._existing(self._entries(content))
-            for image in self._images(entry, channels, vocabulary)
-        ]
+        )
+        groups = [images for images in found if images]
+        names = name_entries([_files_of(images) for images in groups], vocabulary)
+        self.problems += tell_unmatched(names, self.case_pattern, self.path)
         scheme = self.label_scheme or self._own_scheme(content, dataset)
-        return [self._scan(image, dataset, scheme) for image in _tell_apart(images)]
+        return [
+            self._scan(image, name, dataset, scheme)
+            for name, images in zip(names, groups, strict=True)
+            for image in images
+        ]
 
-    def _scan(self, image: ListedImage, dataset: str, scheme: str | None) -> Scan:
-        patient, session = split_case(image.case, self.case_pattern)
+    def _scan(self, image: ListedImage, case: str, dataset: str, scheme: str | None) -> Scan:
+        patient, session = split_case(case, self.case_pattern)
         return Scan(
             patient=patient,
             session=session,
@@ -214,7 +221,6 @@ class DatalistAdapter(Adapter):
     def _images(
         self, entry: Entry, channels: list[str | None], vocabulary: ModalityVocabulary
     ) -> list[ListedImage]:
-        case = case_of(list(entry.images), vocabulary)
         first = entry.images[0]
         grid = peek_grid(first) if len(entry.images) == 1 else None
         if grid is not None and grid.num_volumes > 1:
@@ -225,18 +231,18 @@ class DatalistAdapter(Adapter):
                 self._set_aside(first, reason, "set 'modalities' of the datalist adapter")
                 return []
             return [
-                ListedImage(entry, case, name, first, (place,))
+                ListedImage(entry, name, first, (place,))
                 for place, name in enumerate(channels)
                 if name
             ]
         if len(channels) == len(entry.images):
             pairs = zip(channels, entry.images, strict=True)
-            return [ListedImage(entry, case, name, path) for name, path in pairs if name]
+            return [ListedImage(entry, name, path) for name, path in pairs if name]
         found = []
         for path in entry.images:
             try:
                 modality = parse_image_name(path, vocabulary).modality
-                found.append(ListedImage(entry, case, modality, path))
+                found.append(ListedImage(entry, modality, path, is_named=False))
             except UnknownModalityError as error:
                 self._set_aside(path, str(error), "set 'modalities', or rename it")
         return found
@@ -245,18 +251,10 @@ class DatalistAdapter(Adapter):
         self.problems.append(Problem("", str(path), reason, remedy))
 
 
-def _tell_apart(images: list[ListedImage]) -> list[ListedImage]:
-    """Add the folder to names of cases that different files share, such as ``image``."""
-    owners: dict[tuple[str, str], set[Path]] = defaultdict(set)
-    for image in images:
-        owners[image.case, image.modality].add(image.path)
-    shared = {case for (case, _), paths in owners.items() if len(paths) > 1}
-    return [
-        replace(image, case=f"{image.path.parent.name}_{image.case}")
-        if image.case in shared
-        else image
-        for image in images
-    ]
+def _files_of(images: list[ListedImage]) -> EntryFiles:
+    first = images[0]
+    modalities = [(image.modality, image.path) for image in images]
+    return EntryFiles(first.entry.images, modalities, first.is_named)
 
 
 def _files(entry: Entry) -> list[Path]:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from os.path import commonprefix
 from pathlib import Path
 
 from brainmvp_lightning.adapters.files import stem_of
 from brainmvp_lightning.studies.modality import ModalityVocabulary, UnknownModalityError
+from brainmvp_lightning.studies.problem import Problem
 
 CHANNEL = re.compile(r"_(\d{4})$")
 """Number of a channel at the end of a name: ``CASE_0002``."""
 
+WORD = re.compile(r"[^_\-.\s]+")
+SEPARATORS = "_-. "
+
 
 @dataclass(frozen=True)
 class ImageName:
-    """A name split where its modality begins.
+    """A name split around its modality.
 
     Args:
         case: What comes before the modality; may be empty.
         modality: Canonical name.
+        rest: What comes after the modality; may be empty.
     """
 
     case: str
     modality: str
+    rest: str = ""
 
 
 def stem(path: Path) -> str:
@@ -42,32 +48,19 @@ def parse_image_name(path: Path, vocabulary: ModalityVocabulary) -> ImageName:
         UnknownModalityError: If no part of the name is a known spelling.
     """
     text = stem(path)
-    words = list(re.finditer(r"[^_\-.\s]+", text))
+    words = list(WORD.finditer(text))
     for last in range(len(words), 0, -1):
         for first in range(last):
+            start, end = words[first].start(), words[last - 1].end()
             try:
-                modality = vocabulary.parse(text[words[first].start() : words[last - 1].end()])
+                modality = vocabulary.parse(text[start:end])
             except UnknownModalityError:
                 continue
-            return ImageName(text[: words[first].start()].rstrip("_-. "), modality)
+            rest = text[end:].strip(SEPARATORS)
+            return ImageName(text[:start].rstrip(SEPARATORS), modality, rest)
     raise UnknownModalityError(
         f"its name holds none of the modalities {', '.join(vocabulary.names)} in any known spelling"
     )
-
-
-def case_of(paths: list[Path], vocabulary: ModalityVocabulary) -> str:
-    """Return what the names of a case's files share: its own name.
-
-    Args:
-        paths: The images of one case, at least one.
-        vocabulary: Modality names that do not belong to the case.
-    """
-    names = [_case(path, vocabulary) for path in paths]
-    if len(set(names)) == 1 and names[0]:
-        return names[0]
-    start = commonprefix([stem(path) for path in paths])  # noqa: RUF071 - characters are meant
-    shared = re.sub(r"[_\-.\s]+[^_\-.\s]*$", "", start)
-    return shared if shared and len(paths) > 1 and names[0] else paths[0].parent.name
 
 
 def split_case(case: str, pattern: str | None) -> tuple[str, str]:
@@ -83,6 +76,31 @@ def split_case(case: str, pattern: str | None) -> tuple[str, str]:
     """
     if pattern is None:
         return case, ""
+    match = _compile(pattern).fullmatch(case)
+    groups = match.groupdict() if match else {"patient": case}
+    return groups["patient"] or case, groups.get("session") or ""
+
+
+def tell_unmatched(cases: Iterable[str], pattern: str | None, where: str) -> list[Problem]:
+    """Return a sentence about the cases that a pattern does not match, if there are any.
+
+    Args:
+        cases: Their names.
+        pattern: As for `split_case`.
+        where: The data set.
+    """
+    names = list(dict.fromkeys(cases))
+    others = [name for name in names if pattern and not _compile(pattern).fullmatch(name)]
+    if not others:
+        return []
+    reason = (
+        f"'case_pattern' does not match {len(others)} of {len(names)} cases (the first: "
+        f"{', '.join(others[:3])}); each is a patient of its own"
+    )
+    return [Problem("", where, reason, "correct the pattern, or nothing", is_handled=True)]
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
     example = r"'(?P<patient>.+)-(?P<session>\d+)'"
     try:
         expression = re.compile(pattern)
@@ -92,16 +110,4 @@ def split_case(case: str, pattern: str | None) -> tuple[str, str]:
         ) from error
     if "patient" not in expression.groupindex:
         raise ValueError(f"case_pattern {pattern!r} has no group 'patient', as has {example}")
-    match = expression.fullmatch(case)
-    groups = match.groupdict() if match else {"patient": case}
-    return groups["patient"] or case, groups.get("session") or ""
-
-
-def _case(path: Path, vocabulary: ModalityVocabulary) -> str:
-    text = stem(path)
-    if CHANNEL.search(text):
-        return CHANNEL.sub("", text)
-    try:
-        return parse_image_name(path, vocabulary).case
-    except UnknownModalityError:
-        return text
+    return expression

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brainmvp_lightning.adapters.base import Adapter
-from brainmvp_lightning.adapters.bids_names import parse_name
+from brainmvp_lightning.adapters.bids_names import contradiction, parse_name
 from brainmvp_lightning.adapters.cases import LABEL, Case, CaseFiles
 from brainmvp_lightning.adapters.files import ImageFile, find_images
 from brainmvp_lightning.adapters.registry import ADAPTERS
@@ -47,10 +47,14 @@ class Isles22Adapter(Adapter):
 
 
 def _add(files: CaseFiles, image: ImageFile, vocabulary: ModalityVocabulary) -> None:
-    name = parse_name(image.folder / f"{image.name}.nii")
+    name = parse_name(image.folder / f"{image.name}.nii", image.root)
     if not name.subject:
         reason = "it is not named like sub-strokecase0001_ses-0001_dwi"
         files.set_aside(image.path, reason, "rename it, or leave it out")
+        return
+    fault = contradiction(name, image.root)
+    if fault:
+        files.set_aside(image.path, fault, "move or rename it")
         return
     case = Case(name.subject, name.session, None, f"sub-{name.subject}")
     if name.suffix.casefold() in _MASKS:

@@ -32,7 +32,8 @@ class IxiAdapter(Adapter):
         root: Folder that holds the files or their folders.
         dataset: Name of the data set.
         site: What becomes of the hospital: the ``session`` of the study, a part of the ``dataset``
-            name (``ixi-Guys``), or nothing (``drop``).
+            name (``ixi-Guys``), or nothing (``drop``). The second number joins the session of
+            people who were there under several.
         complete_only: Whether people without all four contrasts are set aside.
         demographics: ``IXI.xls`` saved as CSV, with a column ``IXI_ID``; null for none.
         class_column: Column of that table with the class of a person; null for none.
@@ -63,7 +64,12 @@ class IxiAdapter(Adapter):
         del vocabulary  # the names of the files are fixed
         self.problems = []
         classes = self._classes()
-        found = (self._scan(image, classes) for image in find_images(self.root, "ixi"))
+        images = find_images(self.root, "ixi")
+        exams: dict[tuple[int, str], set[str]] = defaultdict(set)
+        for match in filter(None, (_NAME.fullmatch(image.name) for image in images)):
+            exams[int(match[1]), match[2] if self.site != "drop" else ""].add(match[3])
+        repeated = {person for person, numbers in exams.items() if len(numbers) > 1}
+        found = (self._scan(image, classes, repeated) for image in images)
         scans = [scan for scan in found if scan is not None]
         if not scans:
             raise FileNotFoundError(
@@ -71,19 +77,23 @@ class IxiAdapter(Adapter):
             )
         return self._complete(scans) if self.complete_only else scans
 
-    def _scan(self, image: ImageFile, classes: dict[int, str]) -> Scan | None:
+    def _scan(
+        self, image: ImageFile, classes: dict[int, str], repeated: set[tuple[int, str]]
+    ) -> Scan | None:
         path = image.path
         match = _NAME.fullmatch(image.name)
         if match is None:
             reason = f"its name is not {_NAME_SAYS}"
             self.problems.append(Problem("", str(path), reason, "rename it, or leave it out"))
             return None
-        number, site, _, contrast = match.groups()
+        number, site, exam, contrast = match.groups()
         if contrast.upper() == "DTI":
             return None
         patient = f"IXI{int(number):03}"
         dataset = f"{self.dataset}-{site}" if self.site == "dataset" else self.dataset
         session = site if self.site == "session" else ""
+        if (int(number), site if self.site != "drop" else "") in repeated:
+            session = f"{session}-{exam}".strip("-")
         if contrast.upper() not in MODALITIES:
             reason = f"its contrast {contrast!r} is none of {', '.join(MODALITIES)}"
             study = study_id(dataset, patient, session)
@@ -94,9 +104,9 @@ class IxiAdapter(Adapter):
         return Scan(patient, session, dataset, modality, path, target_class=target)
 
     def _complete(self, scans: list[Scan]) -> list[Scan]:
-        groups: dict[str, list[Scan]] = defaultdict(list)
+        groups: dict[tuple[str, str, str], list[Scan]] = defaultdict(list)
         for scan in scans:
-            groups[scan.patient].append(scan)
+            groups[scan.dataset, scan.patient, scan.session].append(scan)
         kept = []
         for group in groups.values():
             found = {scan.modality for scan in group}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
 from brainmvp_lightning.adapters.base import Adapter
@@ -63,15 +64,21 @@ class MrBrains13Adapter(Adapter):
         known = {*_SCANS, *_LABELS.values(), "t1_ir", "t1_1mm"}
         images = find_images(self.root, "mrbrains13")
         files = CaseFiles(self.dataset, _SCHEMES[self.labels], "mrbrains13")
+        owners: dict[Case, Path] = {}
         for image in images:
-            name = image.name.casefold()
-            if name in roles:
-                files.add(self._case(image), roles[name], image.path)
-            elif name not in known:
+            name, case = image.name.casefold(), self._case(image)
+            if name not in known:
                 reason = "it is not named like T1, T1_IR, T2_FLAIR or LabelsForTesting"
                 files.set_aside(image.path, reason, "rename it, or leave it out")
+            elif owners.setdefault(case, image.folder) != image.folder:
+                reason = f"the case {case.patient} is already that in {owners[case]}"
+                remedy = "call the folder above it TrainingData or TestData, or rename its folder"
+                files.set_aside(image.path, reason, remedy)
+            elif name in roles:
+                files.add(case, roles[name], image.path)
         files.check_any(self.root, "TrainingData/1/T1.nii", (image.name for image in images))
-        self._note_other_labels(files, images)
+        own = [image for image in images if owners.get(self._case(image)) == image.folder]
+        self._note_other_labels(files, own)
         scans = files.scans()
         self.problems = files.problems
         return scans

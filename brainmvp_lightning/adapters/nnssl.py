@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,12 +130,18 @@ def _images(content: Mapping[str, Any]) -> Iterator[ListedImage]:
 
 
 def _level(value: Any, *keys: str) -> Iterator[tuple[str, Mapping[str, Any]]]:  # noqa: ANN401 - any JSON value
-    """Yield name and fields of each part of a level, mapping or list; other things are skipped."""
+    """Yield name and fields of each part of a level, mapping or list; other things are skipped.
+
+    Parts of a mapping that hold the same name are called by their keys: they are not the same.
+    """
     if isinstance(value, Mapping):
         pairs = [(str(name), fields) for name, fields in value.items()]
     else:
         pairs = [("", fields) for fields in value] if isinstance(value, list) else []
-    for place, (name, fields) in enumerate(pairs):
-        if isinstance(fields, Mapping):
-            own = next((str(fields[key]) for key in keys if fields.get(key)), str(place))
-            yield name or own, fields
+    pairs = [(name or str(place), fields) for place, (name, fields) in enumerate(pairs)]
+    parts = [(name, fields) for name, fields in pairs if isinstance(fields, Mapping)]
+    owns = [next((str(part[key]) for key in keys if part.get(key)), "") for _, part in parts]
+    counts = Counter(owns)
+    for (name, fields), own in zip(parts, owns, strict=True):
+        is_shared = isinstance(value, Mapping) and counts[own] > 1
+        yield (name if is_shared or not own else own), fields

@@ -10,7 +10,7 @@ from typing import Any
 from brainmvp_lightning.adapters.base import Adapter
 from brainmvp_lightning.adapters.dataset_json import channel_names, read_json, scheme_of_labels
 from brainmvp_lightning.adapters.files import find_images
-from brainmvp_lightning.adapters.image_names import CHANNEL, split_case, stem
+from brainmvp_lightning.adapters.image_names import CHANNEL, split_case, stem, tell_unmatched
 from brainmvp_lightning.adapters.registry import ADAPTERS
 from brainmvp_lightning.studies.modality import ModalityVocabulary, UnknownModalityError
 from brainmvp_lightning.studies.problem import Problem
@@ -22,7 +22,8 @@ class NnUnetAdapter(Adapter):
     """``imagesTr/CASE_0000.nii.gz`` with ``labelsTr/CASE.nii.gz``, and ``imagesTs`` for the test.
 
     ``dataset.json`` names the channels (``channel_names``, in version 1 ``modality``) and what the
-    values of annotations mean (``labels``).
+    values of annotations mean (``labels``). Images in folders below are set aside, and so is a case
+    of ``imagesTs`` that ``imagesTr`` has as well: nobody trains and tests.
 
     Args:
         root: Folder that holds ``dataset.json``, such as ``nnUNet_raw/Dataset001_Tumour``.
@@ -70,8 +71,19 @@ class NnUnetAdapter(Adapter):
                 "correct 'root' or 'modalities' of the nnunet adapter"
             )
         if self.include_test:
-            scans += self._folder("imagesTs", "labelsTs", "test", channels, scheme)
+            tests = self._folder("imagesTs", "labelsTs", "test", channels, scheme)
+            scans += self._without_known(tests, scans)
         return scans
+
+    def _without_known(self, tests: list[Scan], scans: list[Scan]) -> list[Scan]:
+        known = {(scan.patient, scan.session) for scan in scans}
+        for scan in tests:
+            if (scan.patient, scan.session) in known:
+                study = study_id(scan.dataset, scan.patient, scan.session)
+                reason = "imagesTr has a case of this name, which is used"
+                remedy = "rename one if they are of two people, else delete this one"
+                self.problems.append(Problem(study, str(scan.path), reason, remedy))
+        return [scan for scan in tests if (scan.patient, scan.session) not in known]
 
     def _name(self) -> str:
         return self.dataset or Path(self.root).resolve().name
@@ -109,9 +121,9 @@ class NnUnetAdapter(Adapter):
         scheme: str | None,
     ) -> list[Scan]:
         root = Path(self.root)
-        annotations = {stem(path): path for path in _images(root / labels)}
+        annotations = {stem(path): path for path in self._images(root / labels)}
         cases: dict[str, list[tuple[int, Path]]] = defaultdict(list)
-        for path in _images(root / images):
+        for path in self._images(root / images):
             match = CHANNEL.search(stem(path))
             if match is None:
                 reason = "its name does not end in the number of a channel, such as _0000"
@@ -119,6 +131,7 @@ class NnUnetAdapter(Adapter):
                 continue
             cases[CHANNEL.sub("", stem(path))].append((int(match.group(1)), path))
         self._tell_labels(cases, annotations, split is None and bool(annotations))
+        self.problems += tell_unmatched(cases, self.case_pattern, str(root / images))
         scans = []
         for case, numbered in cases.items():
             for number, path in numbered:
@@ -166,7 +179,13 @@ class NnUnetAdapter(Adapter):
                 remedy = "add it, or leave the case out; it is used without"
                 self.problems.append(Problem(study, where, reason, remedy, is_handled=True))
 
-
-def _images(folder: Path) -> list[Path]:
-    is_filled = folder.is_dir() and any(folder.iterdir())
-    return [image.path for image in find_images(str(folder), "nnunet")] if is_filled else []
+    def _images(self, folder: Path) -> list[Path]:
+        """Return the images right in a folder: those below could be of another case."""
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return []
+        paths = [image.path for image in find_images(str(folder), "nnunet")]
+        for path in paths:
+            if path.parent != folder:
+                reason = f"it is not in {folder.name} itself, but in a folder below"
+                self.problems.append(Problem("", str(path), reason, "move it, or leave it out"))
+        return [path for path in paths if path.parent == folder]

@@ -62,7 +62,7 @@ class NumberedPeople(PhenotypeAdapter):
                 self.problems.append(Problem("", str(path), reason, "move or rename it"))
                 continue
             number = next((number for number in numbers if number in known), numbers[-1])
-            session = re.search(r"(?:session_|ses-)([A-Za-z0-9]+)", place)
+            session = re.search(r"(?<![A-Za-z])(?:session_|ses-)([A-Za-z0-9]+)", place)
             name = session.group(1) if session else ""
             yield FoundImage(path, _name(number), name, (number,))
 

@@ -78,10 +78,13 @@ class Manifest:
         kept: list[Scan] = []
         problems = list(self.problems)
         first_by_key: dict[tuple[str, ...], Scan] = {}
-        owner_by_path: dict[tuple[Path, tuple[int, ...]], Scan] = {}
+        owner_by_path: dict[tuple[str, tuple[int, ...]], Scan] = {}
         for scan in sorted(self.scans, key=lambda scan: str(scan.path)):
-            first = first_by_key.setdefault((*_study_key(scan), scan.modality), scan)
-            owner = owner_by_path.setdefault((scan.path, scan.volumes), scan)
+            place = os.path.abspath(scan.path)  # noqa: PTH100 - resolve() would follow links
+            owner = owner_by_path.setdefault((place, scan.volumes), scan)
+            key = (*_study_key(scan), scan.modality)
+            # A file of another study does not take the place of the study's own.
+            first = first_by_key.setdefault(key, scan) if owner is scan else scan
             if first is scan and owner is scan:
                 kept.append(scan)
             else:

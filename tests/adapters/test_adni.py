@@ -110,6 +110,29 @@ def test_adnimerge_is_matched_by_visit_and_by_date(tmp_path: Path) -> None:
     assert ("002_S_0729", "I8", "MCI") in facts(scans)
 
 
+@pytest.mark.parametrize(
+    ("visit", "session", "group"),
+    [
+        ("ADNI1/GO Month 6", "M06", "MCI"),
+        ("ADNI2 Month 6-New Pt", "M006", "MCI"),
+        ("ADNI2 Month 3 MRI-New Pt", "M03", "MCI"),
+        ("ADNIGO Month 3 MRI", "M003", "MCI"),
+        ("ADNI2 Screening MRI-New Pt", "M00", "MCI"),
+        # Months of a later phase are not months since the first visit.
+        ("ADNI2 Month 6-Cont Pt", "M06", None),
+    ],
+)
+def test_visits_are_told_by_their_months(
+    tmp_path: Path, visit: str, session: str, group: str | None
+) -> None:
+    touch(tmp_path, f"diseases-x/sub-002S0295/ses-{session}/anat/sub-002S0295_T1w.nii.gz")
+    header = "Image Data ID,Subject,Group,Visit\n"
+    row = f"I1,002_S_0295,MCI,{visit}\nI2,002_S_0295,CN,ADNI1/GO Month 36\n"
+    (tmp_path / "table.csv").write_text(header + row)
+    scans, _ = read(tmp_path, keep_unlabelled=True)
+    assert facts(scans) == [("002_S_0295", session, group)]
+
+
 def test_a_pattern_chooses_the_series(tmp_path: Path) -> None:
     touch(
         tmp_path,

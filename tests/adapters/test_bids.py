@@ -274,6 +274,68 @@ def test_labels_in_the_space_of_a_template_count_only_if_named(tmp_path: Path) -
     assert adapter.problems == []
 
 
+def test_folders_above_the_root_say_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "sub-x" / "ses-export" / "bids"
+    touch(root, "sub-01/anat/sub-01_T1w.nii.gz", "derivatives/s/sub-01/anat/sub-01_dseg.nii.gz")
+    series(root, "sub-01/dwi/sub-01_dwi", None, num_volumes=2)
+    (root / "dwi.bval").write_text("1000 0")
+    scans, adapter = read(root)
+    assert facts(scans) == [("01", "", "t1"), ("01", "", "dwi")]
+    assert [scan.label is not None for scan in scans] == [True, True]
+    assert scans[1].volumes == (0,)
+    assert adapter.problems == []
+
+
+def test_files_in_the_folder_of_somebody_else_are_set_aside(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/anat/sub-02_FLAIR.nii.gz",
+        "sub-02/ses-1/anat/sub-02_ses-01_T1w.nii.gz",
+        "sub-02/ses-2/anat/sub-02_ses-1_T2w.nii.gz",
+        "derivatives/x/sub-02/sub-01_dseg.nii.gz",
+    )
+    scans, adapter = read(tmp_path)
+    assert facts(scans) == [("01", "", "t1"), ("02", "01", "t1")]
+    assert [scan.label for scan in scans] == [None, None]
+    assert [problem.reason for problem in adapter.problems] == [
+        "it lies in sub-01, but its name says sub-02",
+        "it lies in ses-2, but its name says ses-1",
+        "it lies in sub-02, but its name says sub-01",
+    ]
+
+
+def test_derivatives_without_a_session_belong_to_the_only_one(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+        "sub-02/ses-1/anat/sub-02_ses-1_T1w.nii.gz",
+        "sub-02/ses-2/anat/sub-02_ses-2_T1w.nii.gz",
+        "sub-03/ses-1/anat/sub-03_ses-1_T1w.nii.gz",
+        "derivatives/x/sub-01/sub-01_dseg.nii.gz",
+        "derivatives/x/sub-01/sub-01_desc-brain_mask.nii.gz",
+        "derivatives/x/sub-02/sub-02_dseg.nii.gz",
+        "derivatives/x/sub-03/sub-03_dseg.nii.gz",
+        "derivatives/y/sub-03/ses-1/sub-03_ses-1_dseg.nii.gz",
+        "derivatives/x/sub-04/sub-04_dseg.nii.gz",
+    )
+    scans, adapter = read(tmp_path)
+    assert [scan.label.name if scan.label else None for scan in scans] == [
+        "sub-01_dseg.nii.gz",
+        None,
+        None,
+        "sub-03_ses-1_dseg.nii.gz",
+    ]
+    assert [scan.brain_mask is not None for scan in scans] == [True, False, False, False]
+    assert {Path(problem.file).name: problem.reason for problem in adapter.problems} == {
+        "sub-02_dseg.nii.gz": "its name has no session, but its subject has several (1, 2)",
+        "sub-03_dseg.nii.gz": (
+            "the study has another label, which is used: sub-03_ses-1_dseg.nii.gz"
+        ),
+        "sub-04_dseg.nii.gz": "it is the label of a study without a scan",
+    }
+
+
 def test_a_label_scheme_belongs_to_scans_with_a_label(tmp_path: Path) -> None:
     touch(
         tmp_path,

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from brainmvp_lightning.adapters.base import Adapter
+from brainmvp_lightning.adapters.bids import BidsAdapter
 from brainmvp_lightning.adapters.collection import CollectionAdapter
 from brainmvp_lightning.adapters.ixi import IxiAdapter
 from brainmvp_lightning.commands.prepare import main
@@ -15,7 +16,7 @@ from brainmvp_lightning.studies.modality import ModalityVocabulary
 from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.studies.study import Scan
 from brainmvp_lightning.volumes.cache import Cache
-from tests.adapters.trees import CONFIGS
+from tests.adapters.trees import CONFIGS, touch
 from tests.volumes.images import head, save, scaled
 
 
@@ -82,6 +83,22 @@ def test_all_sources_at_fault_are_named(tmp_path: Path) -> None:
         )
     with pytest.raises(ValueError, match="has no sources"):
         CollectionAdapter([]).scans(ModalityVocabulary())
+
+
+def test_two_sources_cannot_have_the_same_patient(tmp_path: Path) -> None:
+    touch(tmp_path, "siteA/rawdata/sub-01/anat/sub-01_T1w.nii.gz")
+    touch(tmp_path, "siteB/rawdata/sub-01/anat/sub-01_FLAIR.nii.gz")
+    touch(tmp_path, "siteB/rawdata/sub-02/ses-1/anat/sub-02_ses-1_T1w.nii.gz")
+    roots = [str(tmp_path / site / "rawdata") for site in ("siteA", "siteB")]
+    sources: list[Adapter] = [BidsAdapter(root) for root in roots]
+    words = (
+        r"source 1 of 3 \(BidsAdapter\) and source 3 of 3 \(BidsAdapter\) both have rawdata_01 "
+        r"\(studies in both: 1\); give each its own 'dataset'"
+    )
+    with pytest.raises(ValueError, match=words):
+        CollectionAdapter([sources[0], Source("x"), sources[1]]).scans(ModalityVocabulary())
+    named: list[Adapter] = [BidsAdapter(root, dataset=root) for root in roots]
+    assert len(CollectionAdapter(named).scans(ModalityVocabulary())) == 3
 
 
 def write_sources(root: Path) -> None:

@@ -153,11 +153,14 @@ def test_visits_are_told_apart_by_a_pattern(tmp_path: Path) -> None:
     touch(tmp_path, *names)
     pattern = r"(?P<patient>.+)-(?P<session>\d+)"
     path = tmp_path / "list.json"
-    scans, _ = read(path, {"training": names}, case_pattern=pattern)
+    scans, adapter = read(path, {"training": names}, case_pattern=pattern)
     assert [(scan.patient, scan.session) for scan in scans] == [
         ("BraTS-GLI-00005", "000"),
         ("BraTS-GLI-00005", "001"),
     ]
+    assert adapter.problems == []
+    _, adapter = read(path, {"training": names}, case_pattern=r"(?P<patient>.+)_(?P<session>\d+)")
+    assert adapter.problems[0].reason.startswith("'case_pattern' does not match 2 of 2 cases")
     with pytest.raises(ValueError, match="has no group 'patient'"):
         read(path, {"training": names}, case_pattern="(.+)-")
     with pytest.raises(ValueError, match="is no regular expression"):

@@ -65,22 +65,37 @@ def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
     return path
 
 
+def patients(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
 def test_classes_are_found_by_the_column_that_names_the_patients(tmp_path: Path) -> None:
     path = table(tmp_path, "Old ID;ID;Grade\nX1;P-004;4\nX2;P-005;unknown\nX3;P-777;2\n")
-    found = read_class_table(path, "grade", {"P-0004", "P-0005"})
+    found = read_class_table(path, "grade", patients("P-0004", "P-0005"))
     assert [found.find("P-0004"), found.find("P-0005"), found.find("P-0006")] == ["4", None, None]
     assert found.column == "Grade"
 
 
 def test_names_that_differ_in_zeros_alone_stay_apart_where_both_exist(tmp_path: Path) -> None:
     path = table(tmp_path, "ID,Class\nP-1,a\nP-01,b\nP-2,c\n")
-    found = read_class_table(path, "Class", {"P-1", "P-01", "P-001", "P-02"})
+    found = read_class_table(path, "Class", patients("P-1", "P-01", "P-001", "P-02"))
     assert [found.find(name) for name in ("P-1", "P-01", "P-001", "P-02")] == ["a", "b", None, "c"]
+
+
+def test_spellings_of_one_case_do_not_make_its_name_ambiguous(tmp_path: Path) -> None:
+    path = table(tmp_path, "ID,Class\nP-01,a\nP-2,b\n")
+    names = {"p-0001": "P-0001", "P-0001": "P-0001", "P-02": "P-02", "P-002": "P-002"}
+    found = read_class_table(path, "Class", names)
+    assert [found.find(name) for name in names] == ["a", "a", None, None]
+    files = case_files()
+    files.add(Case("P-0001", name="p-0001"), "t1", Path("x"))
+    (scan,) = files.scans(files.classes(str(path), "Class"))
+    assert scan.target_class == "a"
 
 
 def test_tables_of_spreadsheet_programs_are_read(tmp_path: Path) -> None:
     path = table(tmp_path, "ID\tKlasse\nP-1\tGliom Grad II Östrogen\n", "cp1252")
-    assert read_class_table(path, "Klasse", {"P-1"}).find("P-1") == "Gliom Grad II Östrogen"
+    assert read_class_table(path, "Klasse", patients("P-1")).find("P-1") == "Gliom Grad II Östrogen"
 
 
 @pytest.mark.parametrize(
@@ -97,13 +112,13 @@ def test_tables_that_cannot_be_used_say_why(
     tmp_path: Path, text: str, column: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        read_class_table(table(tmp_path, text), column, {"P-1"})
+        read_class_table(table(tmp_path, text), column, patients("P-1"))
 
 
 def test_a_missing_table_names_the_nearest(tmp_path: Path) -> None:
     touch(tmp_path, "name_mapping.csv")
     with pytest.raises(FileNotFoundError, match=r"did you mean 'name_mapping\.csv'"):
-        read_class_table(tmp_path / "name_maping.csv", "Grade", {"P-1"})
+        read_class_table(tmp_path / "name_maping.csv", "Grade", patients("P-1"))
 
 
 def case_files() -> CaseFiles:

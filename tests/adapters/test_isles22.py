@@ -60,6 +60,26 @@ def test_what_is_not_understood_is_set_aside(tmp_path: Path) -> None:
     assert "label of a study without a scan" in reasons["msk.nii.gz"]
 
 
+def test_folders_above_the_root_say_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "sub-x" / "ses-export" / "ISLES-2022"
+    touch(root, "sub-strokecase0001/dwi.nii.gz", "sub-strokecase0002/adc.nii.gz", "dwi.nii.gz")
+    scans, adapter = read(root)
+    assert [(scan.patient, scan.session, scan.modality) for scan in scans] == [
+        ("strokecase0001", "", "dwi"),
+        ("strokecase0002", "", "adc"),
+    ]
+    assert [Path(problem.file).name for problem in adapter.problems] == ["dwi.nii.gz"]
+
+
+def test_a_scan_in_the_folder_of_another_case_is_set_aside(tmp_path: Path) -> None:
+    touch(tmp_path, f"{CASE}/{NAME}_dwi.nii.gz", f"sub-strokecase0002/ses-0001/{NAME}_adc.nii.gz")
+    scans, adapter = read(tmp_path)
+    assert [scan.modality for scan in scans] == ["dwi"]
+    assert [problem.reason for problem in adapter.problems] == [
+        "it lies in sub-strokecase0002, but its name says sub-strokecase0001"
+    ]
+
+
 def test_other_data_sets_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "IXI002-Guys-0828-T1.nii.gz")
     with pytest.raises(ValueError, match="holds no image that is named like sub-strokecase0001"):

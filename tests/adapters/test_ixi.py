@@ -49,6 +49,20 @@ def test_the_hospital_can_be_a_data_set_or_nothing(tmp_path: Path, site: str, st
     assert Manifest(tuple(scans)).studies()[0].id == study
 
 
+@pytest.mark.parametrize(
+    ("site", "sessions"),
+    [("session", ["Guys-0828", "Guys-0999"]), ("drop", ["0828", "0999"])],
+)
+def test_two_visits_of_a_person_are_two_studies(
+    tmp_path: Path, site: str, sessions: list[str]
+) -> None:
+    touch(tmp_path, "IXI002-Guys-0828-T1.nii.gz", "IXI002-Guys-0999-T2.nii.gz")
+    touch(tmp_path, "IXI012-HH-1211-T1.nii.gz")
+    scans, _ = read(tmp_path, site=site)
+    assert [scan.session for scan in scans if scan.patient == "IXI002"] == sessions
+    assert scans[-1].session == {"session": "HH", "drop": ""}[site]
+
+
 def test_all_files_in_one_folder_and_other_names_are_told(tmp_path: Path) -> None:
     touch(tmp_path, *(Path(name).name for name in FILES), "IXI002-T1.nii.gz", "readme.txt")
     touch(tmp_path, "IXI035-IOP-0873-SWI.nii.gz")

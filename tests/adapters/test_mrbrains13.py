@@ -88,6 +88,20 @@ def test_labels_of_the_other_kind_are_not_mixed_in(tmp_path: Path) -> None:
     assert "no label by 'labels: training'" in problem.reason
 
 
+def test_two_folders_of_one_name_are_not_one_case(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    touch(root / "trn/1", "T1.nii")
+    touch(root / "tst/1", "T2_FLAIR.nii", "LabelsForTesting.nii")
+    scans, adapter = read(root)
+    assert [(scan.patient, scan.modality, scan.label) for scan in scans] == [("1", "t1", None)]
+    assert {Path(problem.file).name for problem in adapter.problems} == {
+        "T2_FLAIR.nii",
+        "LabelsForTesting.nii",
+    }
+    assert len(adapter.problems) == 2
+    assert f"is already that in {root / 'trn/1'}" in adapter.problems[0].reason
+
+
 def test_foreign_files_are_set_aside_and_foreign_folders_refused(tmp_path: Path) -> None:
     write_release(tmp_path)
     touch(tmp_path, "TrainingData/1/T1_bet.nii", "other/sub-01_T1w.nii")

@@ -65,6 +65,22 @@ def test_mappings_and_lists_say_the_same(tmp_path: Path, as_lists: bool) -> None
     assert [scan.brain_mask for scan in scans] == [None, None]
 
 
+def test_parts_with_the_same_name_inside_are_called_by_their_keys(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii", "b.nii", "c.nii")
+    sessions = {
+        key: {"session_id": "ses-DEFAULT", "images": [image(path, kind)]}
+        for key, path, kind in (("s1", "a.nii", "T1w"), ("s2", "b.nii", "T2w"))
+    }
+    other = {"s1": {"session_id": "first", "images": [image("c.nii", "T1w")]}}
+    subjects = {"x": {"sessions": sessions}, "y": {"subject_id": "Y", "sessions": other}}
+    scans, _ = read(tmp_path, {"datasets": {"d": {"subjects": subjects}}})
+    assert [(scan.patient, scan.session) for scan in scans] == [
+        ("x", "s1"),
+        ("x", "s2"),
+        ("Y", "first"),
+    ]
+
+
 def test_a_missing_mask_does_not_cost_the_scan(tmp_path: Path) -> None:
     touch(tmp_path, "ds1/sub-01_T1w.nii.gz", "ds1/sub-01_FLAIR.nii.gz")
     scans, adapter = read(tmp_path, collection(IMAGES))

@@ -85,6 +85,53 @@ def test_stray_files_are_told(tmp_path: Path) -> None:
     assert reasons["P_009.nii.gz"] == "there are no images of its case"
 
 
+def test_a_case_that_trains_does_not_test(tmp_path: Path) -> None:
+    touch(tmp_path, *FILES, "imagesTs/P_002_0001.nii.gz", "labelsTs/P_001.nii.gz")
+    touch(tmp_path, "imagesTs/P_001_0000.nii.gz")
+    scans, adapter = read(tmp_path, VERSION_2, dataset="d")
+    studies = Manifest(tuple(scans)).validate().studies()
+    assert {study.id: [scan.modality for scan in study.scans] for study in studies} == {
+        "d_P_001": ["flair", "t1"],
+        "d_P_002": ["t1"],
+        "d_P_003": ["flair"],
+    }
+    assert [scan.split for scan in scans] == [None, None, None, "test"]
+    told = [(p.study, Path(p.file).parent.name) for p in adapter.problems if not p.is_handled]
+    assert told == [("d_P_001", "imagesTs"), ("d_P_002", "imagesTs")]
+    assert "imagesTr has a case of this name" in adapter.problems[-1].reason
+
+
+def test_cases_that_a_pattern_does_not_match_are_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/P1-1_0000.nii.gz", "imagesTr/P1-2_0000.nii.gz")
+    touch(tmp_path, "imagesTr/P1_3_0000.nii.gz", "imagesTs/P2-1_0000.nii.gz")
+    pattern = r"(?P<patient>P\d+)-(?P<session>\d+)"
+    scans, adapter = read(tmp_path, VERSION_2, case_pattern=pattern)
+    assert [(scan.patient, scan.session) for scan in scans] == [
+        ("P1", "1"),
+        ("P1", "2"),
+        ("P1_3", ""),
+        ("P2", "1"),
+    ]
+    assert [(problem.reason, problem.is_handled) for problem in adapter.problems] == [
+        (
+            "'case_pattern' does not match 1 of 3 cases (the first: P1_3); "
+            "each is a patient of its own",
+            True,
+        )
+    ]
+
+
+def test_files_in_folders_below_are_not_mixed_in(tmp_path: Path) -> None:
+    touch(tmp_path, *FILES, "imagesTr/old/P_002_0001.nii.gz", "labelsTr/old/P_001.nii.gz")
+    scans, adapter = read(tmp_path, VERSION_2)
+    assert len(scans) == 4
+    assert scans[0].label == tmp_path / "labelsTr/P_001.nii.gz"
+    assert [problem.file for problem in adapter.problems if not problem.is_handled] == [
+        str(tmp_path / "labelsTr/old/P_001.nii.gz"),
+        str(tmp_path / "imagesTr/old/P_002_0001.nii.gz"),
+    ]
+
+
 def test_other_formats_and_places_are_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*dataset.json"):
         NnUnetAdapter(str(tmp_path)).scans(ModalityVocabulary())

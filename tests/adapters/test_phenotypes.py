@@ -64,6 +64,15 @@ def test_adhd_numbers_match_with_and_without_leading_zeros(tmp_path: Path) -> No
     }
 
 
+def test_a_folder_that_ends_like_a_session_is_none(tmp_path: Path) -> None:
+    names = [f"diseases-x/0010001/session_{number}/anat_1/mprage.nii.gz" for number in (1, 2)]
+    touch(tmp_path, *names)
+    (tmp_path / "NYU_phenotypic.csv").write_text(ADHD_HEADER + "10001,5,0,1\n")
+    scans, problems = read_adhd(tmp_path)
+    assert [scan.session for scan in scans] == ["1", "2"]
+    assert problems == []
+
+
 def test_a_later_table_tells_a_withheld_diagnosis(tmp_path: Path) -> None:
     adhd_tree(tmp_path)
     (tmp_path / "allSubs_testSet_phenotypic_dx.csv").write_text("Number,DX\n")

@@ -105,6 +105,20 @@ def test_one_file_cannot_serve_two_studies_or_two_modalities() -> None:
     assert "listed twice, as t1 and as t2" in manifest.problems[1].reason
 
 
+def test_a_file_of_another_study_costs_a_study_nothing() -> None:
+    rows = (scan("p", "t1", "a.nii"), scan("q", "t1", "a.nii"), scan("q", "t1", "b.nii"))
+    manifest = Manifest(rows).validate()
+    assert manifest.scans == (rows[0], rows[2])
+    assert [problem.reason for problem in manifest.problems] == ["it is already used by study d_p"]
+
+
+def test_one_file_by_two_paths_is_one_file() -> None:
+    rows = (scan("p", "t1", "a.nii"), scan("q", "t1", str(Path("b/../a.nii").absolute())))
+    manifest = Manifest(rows).validate()
+    assert len(manifest.scans) == 1
+    assert "already used by study" in manifest.problems[0].reason
+
+
 def test_contradictions_are_listed_in_one_error() -> None:
     rows = (
         scan("p", "t1", "a", split="train", target_class="HGG"),
