@@ -33,6 +33,7 @@ class TeachingParser(ArgumentParser):
         """Parse, and remember what the user wrote."""
         TeachingParser.argv[:] = sys.argv[1:] if args is None else [str(word) for word in args]
         TeachingParser.outermost = self
+        self._check_configs(TeachingParser.argv)
         return super().parse_args(args, *more, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -51,7 +52,21 @@ class TeachingParser(ArgumentParser):
             )
         for cls in self.classes:
             options.update(_options(cls))
-        text = explain(message, words, names, options)
+        self._stop(explain(message, words, names, options))
+
+    def _check_configs(self, argv: list[str]) -> None:
+        for option, value in zip(argv, [*argv, ""][1:], strict=True):
+            name, equals, attached = option.partition("=")
+            text = attached if equals else value
+            if name not in ("-c", "--config") or text.lstrip().startswith("{") or not text:
+                continue
+            if not Path(text).is_file():
+                others = [str(path) for path in Path(text).parent.glob("*.yaml")]
+                close = difflib.get_close_matches(text, others, 2)
+                hint = f"; did you mean {_either(close)}?" if close else ""
+                self._stop(f"there is no configuration file {text}{hint}")
+
+    def _stop(self, text: str) -> NoReturn:
         prog = self.prog.replace(" [options]", "")
         sys.stderr.write(f"{prog}: error: {text}\n(see {prog} --help)\n")
         raise SystemExit(2)
@@ -103,6 +118,13 @@ def explain(
         if close and word not in options:
             return f"unknown option {word!r}; did you mean {_either(close)}?"
     return _condense(message)
+
+
+def inner_reason(message: str) -> str:
+    """Return why a class could not be built, without the parser's list of what else it tried."""
+    text = " ".join(message.split())
+    found = re.search(r"Errors: - (.+?) - Expected a <class 'NoneType'>", text)
+    return found[1] if found else text
 
 
 def _either(names: list[str]) -> str:

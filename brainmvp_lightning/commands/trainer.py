@@ -19,7 +19,7 @@ from brainmvp_lightning.callbacks.checkpoints import LastCheckpoint, SaveRunConf
 from brainmvp_lightning.callbacks.console import progress_bar
 from brainmvp_lightning.callbacks.encoder_export import EncoderExport
 from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
-from brainmvp_lightning.commands.parsing import TeachingParser
+from brainmvp_lightning.commands.parsing import TeachingParser, inner_reason
 from brainmvp_lightning.datamodules.base import StudyDataModule
 from brainmvp_lightning.datamodules.classification import ClassificationDataModule
 from brainmvp_lightning.datamodules.journey import ResumeError
@@ -171,6 +171,6 @@ def _nested(keys: list[str]) -> str:
 
 
 def _stop(command: str, error: Exception) -> None:
-    text = " ".join(str(error).split())
+    text = inner_reason(str(error))
     sys.stderr.write(f"brainmvp {command}: error: {text}\n")
     raise SystemExit(2) from error

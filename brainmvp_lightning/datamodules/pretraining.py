@@ -174,7 +174,10 @@ class PretrainDataModule(StudyDataModule):
                 "are left out",
                 stacklevel=2,
             )
-        return StudySelection(studies, usable)
+        selection = StudySelection(studies, usable)
+        if split == "train":
+            self._shares(selection)  # a misspelt data set ends the call before any work
+        return selection
 
     def setup(self, stage: str) -> None:
         """Open the cache and check that the splits in use are not empty."""
