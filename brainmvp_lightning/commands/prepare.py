@@ -147,10 +147,10 @@ def _find_scans(
         source.progress = report
         scans = source.scans(vocabulary)
     manifest = Manifest(tuple(scans), tuple(source.problems))
+    if parts.splits is not None:  # first, so that it knows the patients that are left out
+        manifest = freeze_splits(manifest, parts.splits)
     if parts.exclude is not None:
         manifest = exclude(manifest, parts.exclude)
-    if parts.splits is not None:
-        manifest = freeze_splits(manifest, parts.splits)
     schemes = label_schemes({**source.label_schemes, **parts.label_schemes})
     check_schemes(manifest.scans, schemes)
     return manifest.validate().with_splits(parts.split_ratios, parts.split_seed), schemes

@@ -103,6 +103,11 @@ def _outcome(summary: Summary, cache: Path, seconds: float) -> str:
         )
     if not summary.num_studies:
         return f"nothing could be prepared; {cache / REJECTED_FILE} says why"
+    if not summary.num_new and summary.is_changed:
+        return (
+            f"nothing left to prepare; the index of cache {cache} was rewritten: splits, classes "
+            "or exclusions changed, or an earlier run was interrupted"
+        )
     if not summary.num_new:
         return f"nothing to do: cache {cache} is complete and up to date"
     noun = "study" if summary.num_new == 1 else "studies"

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import shlex
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +17,17 @@ from scipy import ndimage
 
 from brainmvp_lightning.preprocessing.recipe import Recipe
 from brainmvp_lightning.preprocessing.registration import reference_order
-from brainmvp_lightning.preprocessing.tools import MissingToolError, ToolError, run_tool
+from brainmvp_lightning.preprocessing.tools import (
+    MissingToolError,
+    PassingProblem,
+    ToolError,
+    run_tool,
+    workplace,
+)
 from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.studies.study import Scan, Study
 from brainmvp_lightning.volumes.errors import VolumeError
-from brainmvp_lightning.volumes.nifti import Volume, read_nifti, write_nifti
+from brainmvp_lightning.volumes.nifti import Volume, read_nifti
 from brainmvp_lightning.volumes.transform import Affine
 
 HD_BET = "hd-bet -i {image} -o {mask} -device cpu --disable_tta"  # writes the brain, not its mask
@@ -75,12 +80,14 @@ def mask_brains(
         return volumes
     found = _masks_of_files if recipe.brain_mask == "file" else _mask_of_a_tool
     masks = found(study, volumes, to_study, recipe, problems)
+    has_failed = not masks and any(isinstance(problem, PassingProblem) for problem in problems)
     masked = {}
     for scan, volume in volumes.items():
         inside = _on_grid_of(volume, scan, masks)
         if inside is None:
             reason = "it has no brain mask" if not masks else "no brain mask covers any part of it"
-            problems.append(Problem(study.id, str(scan.path), reason, REMEDY))
+            kind = PassingProblem if has_failed else Problem
+            problems.append(kind(study.id, str(scan.path), reason, REMEDY))
             continue
         masked[scan] = _masked(volume, inside)
     return masked
@@ -91,8 +98,14 @@ def _on_grid_of(volume: Volume, scan: Scan, masks: dict[Scan, Volume]) -> NDArra
     if mask is None:
         return None
     to_mask = np.linalg.inv(mask.affine) @ volume.affine
+    # Voxels reach half an edge around their centres; plain "constant" ends at the centres.
     inside: NDArray[np.bool_] = ndimage.affine_transform(
-        mask.array, to_mask[:3, :3], to_mask[:3, 3], output_shape=volume.shape, order=0
+        mask.array,
+        to_mask[:3, :3],
+        to_mask[:3, 3],
+        output_shape=volume.shape,
+        order=0,
+        mode="grid-constant",
     ).astype(np.bool_)
     return inside if inside.any() else None
 
@@ -140,20 +153,21 @@ def _mask_of_a_tool(
             fault = error.reason if isinstance(error, VolumeError) else str(error)
             reason = f"no brain mask could be drawn on it: {fault}"
             remedy = "the next scan of the study was tried"
-            problems.append(Problem(study.id, str(scan.path), reason, remedy, is_handled=True))
+            kind = PassingProblem if isinstance(error, ToolError) else Problem
+            problems.append(kind(study.id, str(scan.path), reason, remedy, is_handled=True))
             continue
         return {scan: replace(mask, affine=to_study[scan] @ mask.affine)}
     return {}
 
 
 def _draw_mask(volume: Volume, rule: str) -> Volume:
-    with tempfile.TemporaryDirectory(prefix="brainmvp-") as name:
-        image, mask = Path(name) / "image.nii.gz", Path(name) / "mask.nii.gz"
-        write_nifti(image, volume.real(), volume.affine)
+    with workplace() as place:
+        image, mask = place.write("image.nii.gz", volume), place.folder / "mask.nii.gz"
         if rule == "deepbet":
             _run_deepbet(image, mask)
         else:
-            run_tool(list(_filled(HD_BET if rule == "hd-bet" else rule, image, mask)), TIMEOUT_S)
+            command = list(_filled(HD_BET if rule == "hd-bet" else rule, image, mask))
+            run_tool(command, place, TIMEOUT_S)
         if not mask.exists():
             raise ToolError("the program wrote no mask")
         drawn = _read_mask(mask, np.eye(4))

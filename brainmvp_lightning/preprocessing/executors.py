@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 
+from brainmvp_lightning.preprocessing.faults import Passing
 from brainmvp_lightning.preprocessing.preparation import Prepared
 from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.studies.study import Study
@@ -55,8 +56,8 @@ def spread_over_processes(studies: Sequence[Study], job: Job, workers: int) -> R
 
 
 @dataclass(frozen=True)
-class Killer(Prepared):
-    """The result of a study that ended two workers; the next run tries it again."""
+class Killer(Passing):
+    """The result of a study that ended two workers."""
 
     @classmethod
     def of(cls, study: Study) -> Killer:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from brainmvp_lightning.preprocessing.cluster import absolute, spread_over_cluster
-from brainmvp_lightning.preprocessing.executors import Killer, Results, spread_over_processes
+from brainmvp_lightning.preprocessing.executors import Results, spread_over_processes
+from brainmvp_lightning.preprocessing.faults import Passing, mark_passing
 from brainmvp_lightning.preprocessing.inputs import RETRY, find_todo, inputs_of, is_current
 from brainmvp_lightning.preprocessing.labels import check_schemes, odd_labels, used_schemes
 from brainmvp_lightning.preprocessing.preparation import Prepared, prepare_study
@@ -24,7 +25,12 @@ from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.studies.study import Study
 from brainmvp_lightning.volumes.errors import CacheWriteError
 from brainmvp_lightning.volumes.lock import lock_commit, lock_folder
-from brainmvp_lightning.volumes.records import CachedStudy, study_from_json, study_to_json
+from brainmvp_lightning.volumes.records import (
+    CachedScan,
+    CachedStudy,
+    study_from_json,
+    study_to_json,
+)
 from brainmvp_lightning.volumes.shards import Shard
 from brainmvp_lightning.volumes.write_errors import writing
 from brainmvp_lightning.volumes.writer import (
@@ -32,6 +38,7 @@ from brainmvp_lightning.volumes.writer import (
     NOTES_FILE,
     REJECTED_FILE,
     CacheWriter,
+    remove_strays,
     write_if_changed,
     write_table,
 )
@@ -71,9 +78,10 @@ def prepare(
 ) -> Summary:
     """Prepare what is not prepared yet, then commit the cache.
 
-    A study is prepared again if one of its files changed, appeared or vanished, or a frame is
-    missing. With several workers, a script that calls this needs the usual
-    ``if __name__ == "__main__"``.
+    A study is prepared again if one of its files changed, appeared or vanished, if a fault that may
+    pass has spoiled it, or if a frame is missing. Frames of studies that are left out now stay in
+    the folder, so that they may come back. With several workers, a script that calls this needs
+    the usual ``if __name__ == "__main__"``.
 
     Args:
         manifest: Scans with their splits filled in; see `Manifest.with_splits`.
@@ -86,7 +94,8 @@ def prepare(
         options: Clusters, shards and label schemes.
 
     Raises:
-        CacheError: If the folder belongs to another recipe or process.
+        CacheError: If the folder belongs to another recipe or process, or most of its files are
+            missing.
         CacheWriteError: If the disk is full or read-only; finished studies stay valid.
         ManifestError: If the manifest contradicts itself.
         MissingToolError: If a step of the recipe needs a program that is not installed.
@@ -99,7 +108,8 @@ def prepare(
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
     with lock_folder(root, options.shard):
-        writer = CacheWriter(root, recipe.to_json(), recipe.hash(), options.shard)
+        with lock_commit(root):
+            writer = CacheWriter(root, recipe.to_json(), recipe.hash(), options.shard)
         run = _Run(manifest, recipe, vocabulary, options, writer)
         todo = find_todo(run.own_studies, writer, recipe, verify=verify, workers=workers)
         with lock_commit(root):
@@ -145,9 +155,9 @@ def _work_off(todo: list[Study], run: _Run, workers: int, progress: Progress | N
     inputs = {study.id: inputs_of(study, root, recipe) for study in todo}
     for study, prepared in _results(todo, run, workers):
         cached = None if prepared.study is None else study_to_json(prepared.study)
-        problems = [asdict(problem) for problem in prepared.problems]
+        problems = [asdict(_with_whole_path(problem)) for problem in prepared.problems]
         entry: dict[str, Any] = {"inputs": inputs[study.id], "cached": cached, "problems": problems}
-        if isinstance(prepared, Killer):
+        if isinstance(prepared, Passing):
             entry[RETRY] = True
         run.writer.finish(study.id, entry)
         done += 1
@@ -165,18 +175,26 @@ def _results(todo: list[Study], run: _Run, workers: int) -> Results:
     if recipe.template is not None:
         recipe = replace(recipe, template=str(Path(recipe.template).absolute()))
     job = partial(_prepare_guarded, recipe=recipe, root=root.absolute())
-    return spread_over_cluster([absolute(study) for study in todo], job, scheduler)
+    return spread_over_cluster([absolute(study) for study in todo], job, scheduler, recipe)
+
+
+def _with_whole_path(problem: Problem) -> Problem:
+    return replace(problem, file=str(Path(problem.file).absolute()))
 
 
 def _prepare_guarded(study: Study, recipe: Recipe, root: Path) -> Prepared:
     try:
-        return prepare_study(study, recipe, root)
+        prepared = prepare_study(study, recipe, root)
     except (CacheWriteError, MissingToolError):
         raise
     except Exception as error:  # noqa: BLE001 - one study must not end a long job; it is listed
         reason = f"it could not be prepared ({type(error).__name__}: {error})"
-        remedy = "leave the study out, and report this fault"
-        return Prepared(None, (Problem(study.id, str(study.scans[0].path), reason, remedy),))
+        remedy = "run the same command again; if that does not help, report this fault"
+        return Passing(None, (Problem(study.id, str(study.scans[0].path), reason, remedy),))
+    stored = prepared.study
+    frames = () if stored is None else (*stored.scans, *filter(None, [stored.label]))
+    remove_strays(root, study.id, [frame.file for frame in frames])
+    return mark_passing(prepared)
 
 
 def _finish(run: _Run, num_new: int) -> Summary:
@@ -205,7 +223,7 @@ def _commit(run: _Run, num_new: int) -> Summary:
     root = writer.root
     entries = [writer.finished[study.id] for study in run.studies]
     cached = [
-        _with_current_facts(study_from_json(entry["cached"]), study)
+        _with_current_facts(study_from_json(entry["cached"]), study, root)
         for study, entry in zip(run.studies, entries, strict=True)
         if entry["cached"] is not None
     ]
@@ -216,30 +234,45 @@ def _commit(run: _Run, num_new: int) -> Summary:
     write_table(root / REJECTED_FILE, *_table(rejected, root))
     write_table(root / NOTES_FILE, *_table([row for row in problems if row.is_handled], root))
     write_if_changed(root / MANIFEST_FILE, manifest.to_csv(root).encode())
-    if cached:
-        writer.commit(
-            cached,
-            run.vocabulary.names,
-            run.recipe.spacing_mm,
-            len(rejected),
-            used_schemes(cached, schemes),
-        )
-    return summarise(cached, problems, num_new)
+    if not cached:
+        writer.reopen()
+        return summarise(cached, problems, num_new)
+    is_changed = writer.commit(
+        cached,
+        run.vocabulary.names,
+        run.recipe.spacing_mm,
+        len(rejected),
+        used_schemes(cached, schemes),
+    )
+    return replace(summarise(cached, problems, num_new), is_changed=is_changed)
 
 
-def _with_current_facts(stored: CachedStudy, study: Study) -> CachedStudy:
+def _with_current_facts(stored: CachedStudy, study: Study, root: Path) -> CachedStudy:
+    paths = {scan.modality: scan.path for scan in study.scans}
     return replace(
         stored,
+        scans=tuple(_found_at(paths[scan.modality], scan, root) for scan in stored.scans),
+        label=stored.label and _found_at(study.label, stored.label, root),
+        dataset=study.dataset,
+        patient=study.patient,
+        session=study.session,
         split=study.split,
         target_class=study.target_class,
         label_scheme=None if stored.label is None else study.label_scheme,
     )
 
 
+def _found_at(path: Path | None, stored: CachedScan, root: Path) -> CachedScan:
+    """Return the record with the place of its file as seen from where the cache is now."""
+    assert path is not None  # what is stored was made of exactly the files of the study
+    return replace(stored, source={**stored.source, "path": portable_path(path, root)})
+
+
 def _table(problems: Sequence[Problem], root: Path) -> tuple[list[str], list[list[str]]]:
     rows = []
     for problem in problems:
         path = Path(problem.file)
-        file = portable_path(path, root) if path.exists() else problem.file
+        is_path = path.is_absolute() or path.exists()
+        file = portable_path(path, root) if is_path else problem.file
         rows.append([problem.study, file, problem.reason, problem.remedy])
     return ["study", "file", "reason", "remedy"], rows

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from brainmvp_lightning.volumes.frame import CODEC
 
-PIPELINE_VERSION = 2  # raise it when the same settings give other voxels
+PIPELINE_VERSION = 3  # raise it when the same settings give other voxels
 
 ForegroundRule = Literal["auto", "nonzero", "threshold"]
 Interpolation = Literal["linear", "nearest"]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import tempfile
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +13,18 @@ from scipy import ndimage
 
 from brainmvp_lightning.preprocessing.recipe import Recipe, Registration
 from brainmvp_lightning.preprocessing.similarity import mutual_information
-from brainmvp_lightning.preprocessing.tools import MissingToolError, ToolError, run_tool
+from brainmvp_lightning.preprocessing.tools import (
+    ImplausibleError,
+    MissingToolError,
+    ToolError,
+    problem_after,
+    run_tool,
+    workplace,
+)
 from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.studies.study import Scan, Study
 from brainmvp_lightning.volumes.errors import VolumeError
-from brainmvp_lightning.volumes.nifti import Volume, read_nifti, write_nifti
+from brainmvp_lightning.volumes.nifti import Volume, read_nifti
 from brainmvp_lightning.volumes.transform import Affine
 
 TIMEOUT_S = 600.0
@@ -71,7 +76,7 @@ def register_study(
             found[scan] = register(volumes[fixed], volumes[scan], recipe.registration)
         except ToolError as error:
             reason = f"it could not be registered to the reference scan ({fixed.modality}): {error}"
-            problems.append(Problem(study.id, str(scan.path), reason, REMEDY))
+            problems.append(problem_after(error, study.id, scan.path, reason, REMEDY))
     return {scan: found[scan] for scan in volumes if scan in found}
 
 
@@ -91,7 +96,7 @@ def register_to_template(
         return register(template, volumes[fixed], recipe.template_registration)
     except ToolError as error:
         reason = f"its study could not be registered to the template: {error}"
-        problems += [Problem(study.id, str(scan.path), reason, REMEDY) for scan in volumes]
+        problems += [problem_after(error, study.id, scan.path, reason, REMEDY) for scan in volumes]
         return None
 
 
@@ -110,7 +115,7 @@ def register(fixed: Volume, moving: Volume, kind: Registration) -> Affine:
     the header's place, a small one is dropped and a large one refused.
 
     Raises:
-        ToolError: If the program fails, or its result cannot be right.
+        ToolError: If the program fails, or (`ImplausibleError`) its result cannot be right.
     """
     affine = _run_niimath(fixed, moving)
     centre = _centre_mm(moving)
@@ -124,7 +129,7 @@ def register(fixed: Volume, moving: Volume, kind: Registration) -> Affine:
         return matrix
     if motion_mm < SMALL_MOTION_MM:
         return np.eye(4)
-    raise ToolError(f"moving it by {motion_mm:.0f} mm did not make it more similar")
+    raise ImplausibleError(f"moving it by {motion_mm:.0f} mm did not make it more similar")
 
 
 def nearest_rigid(affine: Affine, centre_mm: NDArray[np.float64]) -> Affine:
@@ -141,20 +146,18 @@ def nearest_rigid(affine: Affine, centre_mm: NDArray[np.float64]) -> Affine:
 
 
 def _run_niimath(fixed: Volume, moving: Volume) -> Affine:
-    with tempfile.TemporaryDirectory(prefix="brainmvp-") as name:
-        folder = Path(name)
-        for file, volume in (("fixed.nii", fixed), ("moving.nii", moving)):
-            write_nifti(folder / file, volume.real(), volume.affine)
-        matrix, image = folder / "matrix.json", folder / "moved.nii"
-        inputs = [str(folder / "moving.nii"), "-p", "1", "-allineate", str(folder / "fixed.nii")]
+    with workplace() as place:
+        paths = [place.write("fixed.nii", fixed), place.write("moving.nii", moving)]
+        matrix, image = place.folder / "matrix.json", place.folder / "moved.nii"
+        inputs = [str(paths[1]), "-p", "1", "-allineate", str(paths[0])]
         command = [sys.executable, "-m", "niimath", *inputs, "-savemat", str(matrix), str(image)]
-        run_tool(command, TIMEOUT_S)
+        run_tool(command, place, TIMEOUT_S)
         try:
             found = np.asarray(json.loads(matrix.read_text())["moving_to_fixed"], np.float64)
         except (OSError, ValueError, KeyError) as error:
             raise ToolError("niimath wrote no transform") from error
     if found.shape != (4, 4) or not np.all(np.isfinite(found)):
-        raise ToolError("niimath wrote no usable transform")
+        raise ImplausibleError("niimath wrote no usable transform")
     return found
 
 
@@ -165,11 +168,11 @@ def _refuse_the_impossible(affine: Affine, centre_mm: NDArray[np.float64]) -> No
     degrees = float(np.degrees(np.arccos(cosine)))
     shift = float(np.linalg.norm(affine[:3, :3] @ centre_mm + affine[:3, 3] - centre_mm))
     if np.linalg.det(rotation) < 0:
-        raise ToolError("the result mirrors it")
+        raise ImplausibleError("the result mirrors it")
     if degrees > MAX_DEGREES or shift > MAX_SHIFT_MM:
-        raise ToolError(f"the result turns it by {degrees:.0f} degrees and {shift:.0f} mm")
+        raise ImplausibleError(f"the result turns it by {degrees:.0f} degrees and {shift:.0f} mm")
     if scales.min() < SCALES[0] or scales.max() > SCALES[1]:
-        raise ToolError(f"the result scales it by {scales.min():.2f} to {scales.max():.2f}")
+        raise ImplausibleError(f"the result scales it by {scales.min():.2f} to {scales.max():.2f}")
 
 
 def _centre_mm(volume: Volume) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from brainmvp_lightning.studies.study import Scan, study_id
 
 EXCLUSION_COLUMNS = ("patient", "session", "dataset", "reason")
 SPLIT_COLUMNS = ("patient", "split", "dataset")
+MAX_HINTS = 20  # rows for which the nearest patient is sought; it takes long
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _with_split(row: _Row, path: str | Path) -> _Row:
 def _by_patient(rows: Sequence[_Row]) -> dict[str, list[_Row]]:
     groups: dict[str, list[_Row]] = {}
     for row in rows:
-        groups.setdefault(row.values["patient"], []).append(row)
+        if row.values["patient"]:
+            groups.setdefault(row.values["patient"], []).append(row)
     return groups
 
 
@@ -110,13 +112,14 @@ def _unknown(rows: Sequence[_Row], scans: Sequence[Scan], path: Path) -> list[Pr
     by_patient: dict[str, list[Scan]] = {}
     for scan in scans:
         by_patient.setdefault(scan.patient, []).append(scan)
-    problems = []
+    problems: list[Problem] = []
     for row in rows:
         patient = row.values["patient"]
         if any(row.matches(scan) for scan in by_patient.get(patient, ())):
             continue
-        reason = f"no study fits it (patient {patient!r})"
-        close = difflib.get_close_matches(patient, by_patient, 2, 0.8)
+        reason = f"no study fits it (patient {patient!r})" if patient else "it names no patient"
+        names = by_patient if len(problems) < MAX_HINTS else ()
+        close = difflib.get_close_matches(patient, names, 2, 0.8)
         remedy = f"did you mean {' or '.join(map(repr, close))}?" if close else "correct the line"
         where = f"{path}, line {row.line}"
         problems.append(Problem("", where, reason, remedy, is_handled=True))
@@ -142,4 +145,4 @@ def _read(path: Path, columns: Sequence[str], required: Sequence[str]) -> list[_
         _Row(reader.line_num, {name: (row.get(name) or "").strip() for name in found})
         for row in reader
     ]
-    return [row for row in rows if row.values["patient"]]
+    return [row for row in rows if any(row.values.values())]

@@ -35,7 +35,7 @@ def mutual_information(fixed: Volume, moving: Volume, matrix: Affine) -> float:
     positions = to_moving[:3, :3] @ places + to_moving[:3, 3:]
     limits = np.asarray(moving.shape)[:, None] - 1
     inside = np.all((positions >= 0) & (positions <= limits), axis=0)
-    if inside.mean() < MIN_SHARE and inside.sum() < MIN_SHARE * _voxels_in_fixed(fixed, moving):
+    if inside.mean() < MIN_SHARE and inside.sum() < MIN_SHARE * _num_samples(fixed, moving, step):
         return 0.0
     first = fixed.array[tuple(places[:, inside])].astype(np.float32)
     second = ndimage.map_coordinates(
@@ -44,9 +44,8 @@ def mutual_information(fixed: Volume, moving: Volume, matrix: Affine) -> float:
     return _normalised(first, second)
 
 
-def _voxels_in_fixed(fixed: Volume, moving: Volume) -> float:
+def _num_samples(fixed: Volume, moving: Volume, step: int) -> float:
     """Return how many samples of the fixed image a scan in the right place would cover."""
-    step = max(1, round((fixed.array.size / MAX_SAMPLES) ** (1 / 3)))
     edge = abs(np.linalg.det(fixed.affine[:3, :3])) * step**3
     return float(moving.array.size * abs(np.linalg.det(moving.affine[:3, :3])) / edge)
 

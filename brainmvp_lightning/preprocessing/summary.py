@@ -31,6 +31,7 @@ class Summary:
         num_waiting: Studies of other shards that are not finished; 0 once the cache is committed.
         num_checked: Stored volumes whose bytes were checked.
         num_damaged: Those among them that were damaged.
+        is_changed: The committed index is another one than before, or was not there.
     """
 
     num_studies: int
@@ -48,6 +49,7 @@ class Summary:
     num_waiting: int = 0
     num_checked: int = 0
     num_damaged: int = 0
+    is_changed: bool = False
 
     @property
     def rejected(self) -> tuple[Problem, ...]:

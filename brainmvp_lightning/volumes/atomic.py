@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 TEMPORARY = ".part"
@@ -14,7 +15,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: If the folder or file cannot be written; no temporary file stays behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    # Random, for two machines may have processes of the same number.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             file.write(content)

@@ -88,6 +88,11 @@ def latest_entries(journals: Iterable[list[Entry]]) -> dict[str, Entry]:
     }
 
 
+def newest_time(journals: Iterable[list[Entry]]) -> int:
+    """Return the latest time ``at`` in any journal, 0 if there is none."""
+    return max((line.get("at", 0) for journal in journals for line in journal), default=0)
+
+
 def _ends_torn(path: Path) -> bool:
     with path.open("rb") as file:
         if file.seek(0, os.SEEK_END) == 0:

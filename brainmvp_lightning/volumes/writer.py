@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from types import MappingProxyType
@@ -31,15 +29,18 @@ from brainmvp_lightning.volumes.catalogue import (
 from brainmvp_lightning.volumes.errors import CacheError
 from brainmvp_lightning.volumes.frame import digest_of, encode_frame
 from brainmvp_lightning.volumes.journal import (
+    Entry,
     Journal,
     is_journal,
     journal_file,
     latest_entries,
+    newest_time,
     read_journals,
 )
 from brainmvp_lightning.volumes.lock import is_lock
 from brainmvp_lightning.volumes.records import CachedStudy
 from brainmvp_lightning.volumes.shards import Shard
+from brainmvp_lightning.volumes.tables import write_if_changed, write_table
 from brainmvp_lightning.volumes.write_errors import writing
 
 _ALL_STUDIES = STUDIES.format("*")
@@ -74,8 +75,29 @@ def write_frame(
     return file.as_posix(), digest_of(frame), len(frame)
 
 
+def remove_strays(root: Path, study: str, files: Collection[str]) -> None:
+    """Delete what lies beside the frames of a study: older frames, and parts of killed writers.
+
+    Frames of studies that are left out altogether stay, for they may come back.
+
+    Args:
+        root: Cache folder.
+        study: Id of the study.
+        files: Its frames, relative to `root`.
+
+    Raises:
+        CacheWriteError: If the folder cannot be written.
+    """
+    with writing(root / FRAMES / study):
+        for path in (root / FRAMES / study).glob("*"):
+            if path.relative_to(root).as_posix() not in files:
+                path.unlink(missing_ok=True)
+
+
 class CacheWriter:
     """The book-keeping of a cache that is being made; one process at a time, or one per shard.
+
+    Shards are made and refreshed under the commit lock.
 
     Args:
         root: Cache folder; made if needed.
@@ -96,10 +118,9 @@ class CacheWriter:
         self.recipe = recipe
         self.recipe_hash = recipe_hash
         self._journal = Journal(root / journal_file(shard))
-        journals = read_journals(root)
-        for entries in journals.values():
-            if entries:
-                self._check_recipe(entries[0])
+        self.finished: dict[str, Entry] = {}
+        self._newest = 0
+        journals = self._read()
         if not journals:
             _refuse_strangers(root)
         with writing(root):
@@ -108,11 +129,23 @@ class CacheWriter:
                 remove_leftovers(root)
         if not journals.get(self._journal.path.name):
             self._append({"recipe": recipe, "recipe_hash": recipe_hash, "format": FORMAT})
-        self.finished = latest_entries(journals.values())
 
     def refresh(self) -> None:
-        """Learn what other shards have finished meanwhile."""
-        self.finished = latest_entries(read_journals(self.root).values())
+        """Learn what other shards have finished meanwhile.
+
+        Raises:
+            CacheError: If one of them follows another recipe.
+        """
+        self._read()
+
+    def _read(self) -> dict[str, list[Entry]]:
+        journals = read_journals(self.root)
+        for entries in journals.values():
+            if entries:
+                self._check_recipe(entries[0])
+        self.finished = latest_entries(journals.values())
+        self._newest = max(self._newest, newest_time(journals.values()))
+        return journals
 
     def _check_recipe(self, header: dict[str, Any]) -> None:
         if header.get("recipe_hash") == self.recipe_hash and header.get("format") == FORMAT:
@@ -130,7 +163,7 @@ class CacheWriter:
             CacheWriteError: If the journal cannot be written.
         """
         self.finished[study] = {"study": study, **entry}
-        self._append({**self.finished[study], "at": time.time_ns()})
+        self._append({**self.finished[study], "at": self._now()})
 
     def withdraw(self, studies: Sequence[str]) -> None:
         """Note that studies will be prepared (again), and remove what a killed worker left there.
@@ -147,7 +180,7 @@ class CacheWriter:
             return
         for study in studies:
             if self.finished.pop(study, None) is not None:
-                self._append({"study": study, "redo": True, "at": time.time_ns()})
+                self._append({"study": study, "redo": True, "at": self._now()})
         self.reopen()
         with writing(self.root / FRAMES):
             for study in studies:
@@ -162,6 +195,11 @@ class CacheWriter:
         with writing(self.root):
             for path in self.root.glob(f".*{TEMPORARY}"):
                 path.unlink(missing_ok=True)
+
+    def _now(self) -> int:
+        """Return a time after all that was written before, even if a clock was or is wrong."""
+        self._newest = max(time.time_ns(), self._newest + 1)
+        return self._newest
 
     def _append(self, entry: dict[str, Any]) -> None:
         with writing(self._journal.path):
@@ -238,29 +276,6 @@ def _is_own(name: str) -> bool:
     return is_listed or is_lock(name) or is_journal(name)
 
 
-def write_if_changed(path: Path, content: bytes) -> bool:
-    """Write a file atomically unless it already says this; return whether it was written.
-
-    Raises:
-        CacheWriteError: If it cannot be written.
-    """
-    if path.exists() and path.read_bytes() == content:
-        return False
-    with writing(path):
-        write_bytes(path, content)
-        sync_folder(path.parent)
-    return True
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:
-    """Write a CSV table like `write_if_changed`."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(rows)
-    return write_if_changed(path, text.getvalue().encode())
-
-
 def differing_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """Return one phrase for each setting whose value differs, such as ``spacing_mm: 1 -> 2``."""
     changes: list[str] = []
@@ -273,4 +288,11 @@ def differing_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "
     return changes
 
 
-__all__ = ["CacheWriter", "differing_settings", "write_frame", "write_if_changed", "write_table"]
+__all__ = [
+    "CacheWriter",
+    "differing_settings",
+    "remove_strays",
+    "write_frame",
+    "write_if_changed",
+    "write_table",
+]

@@ -189,3 +189,26 @@ def test_several_data_sets_are_counted_in_a_table(cache: Cache) -> None:
     rows = [line.split() for line in screen.getvalue().splitlines() if "│ [b]" in line]
     scans = sum(len(study.scans) for study in cache.studies)
     assert rows[0][:6] == ["│", "[b]", "│", str(len(cache.studies)), "│", str(scans)]
+
+
+def test_a_rewritten_index_is_not_called_nothing_to_do(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    (tmp_path / "out.csv").write_text("patient\nb\n")
+    call = [*arguments, "--exclude", str(tmp_path / "out.csv")]
+    capsys.readouterr()
+    assert main(call) == 0
+    text = capsys.readouterr().out
+    assert "was rewritten: splits, classes or exclusions changed" in text
+    assert "nothing to do" not in text
+    assert main(call) == 0
+    assert "nothing to do: cache" in capsys.readouterr().out
+
+
+def test_frozen_splits_know_excluded_patients(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("patient\nb\n")
+    (tmp_path / "splits.csv").write_text("patient,split\na,val\nb,val\n")
+    lists = ["--exclude", str(tmp_path / "out.csv"), "--splits", str(tmp_path / "splits.csv")]
+    assert main([*arguments, *lists]) == 0
+    assert "no study fits it" not in (tmp_path / "cache/notes.csv").read_text()

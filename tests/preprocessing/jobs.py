@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def studies(root: Path, patients: str) -> list[Study]:
 
 def harmless(study: Study) -> Prepared:
     return Prepared(None, (Problem(study.id, "f", "done", "", is_handled=True),))
+
+
+def slow(study: Study) -> Prepared:
+    """Take long enough for something else to happen."""
+    time.sleep(0.3)
+    return harmless(study)
 
 
 def deadly_for_x(study: Study) -> Prepared:

@@ -10,7 +10,7 @@ import pytest
 from brainmvp_lightning.preprocessing import brain_mask as module
 from brainmvp_lightning.preprocessing.brain_mask import check_mask_tool, mask_brains
 from brainmvp_lightning.preprocessing.recipe import Recipe
-from brainmvp_lightning.preprocessing.tools import MissingToolError
+from brainmvp_lightning.preprocessing.tools import MissingToolError, PassingProblem, Workplace
 from brainmvp_lightning.studies.problem import Problem
 from brainmvp_lightning.studies.study import Scan, Study
 from brainmvp_lightning.volumes.nifti import Volume, write_nifti
@@ -147,7 +147,7 @@ def test_hd_bet_is_called_as_a_command_and_holes_are_filled(
 ) -> None:
     words: list[str] = []
 
-    def run(command: list[str], timeout_s: float) -> None:
+    def run(command: list[str], place: Workplace, timeout_s: float) -> None:
         words[:] = command
         brain = INSIDE * 100
         brain[5, 5, 4] = 0
@@ -195,3 +195,35 @@ def test_a_missing_tool_is_named_before_the_work(
     with pytest.raises(MissingToolError, match=words):
         check_mask_tool(Recipe(brain_mask=rule))
     check_mask_tool(Recipe(brain_mask="file"))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_mask_of_everything_changes_nothing_however_the_scan_is_tilted(
+    tmp_path: Path, dtype: type
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        turn, shift = rng.uniform(-8, 8, 3), rng.uniform(-100, 100, 3)
+        tilted = pose(tuple(turn), tuple(shift)) @ np.diag([1, 1, 5.0, 1])
+        path = tmp_path / f"{number}.nii"
+        write_nifti(path, np.ones(SHAPE, np.uint8), tilted.astype(dtype).astype(float))
+        t1 = scan(mask=path)
+        found, _ = masked({t1: replace(image(), affine=tilted)}, "file")
+        np.testing.assert_array_equal(found[t1].array, image().array)
+
+
+def test_a_mask_of_thick_slices_covers_its_outer_slices_whole(tmp_path: Path) -> None:
+    thick, thin = np.diag([1, 1, 2.0, 1]), np.eye(4)
+    thin[2, 3] = -0.5  # 16 slices of 1 mm in 8 of 2 mm
+    write_nifti(tmp_path / "mask.nii", np.ones(SHAPE, np.uint8), thick)
+    t1, volume = scan(mask=tmp_path / "mask.nii"), Volume(np.ones((10, 12, 16), np.int16), thin)
+    found, _ = masked({t1: volume}, "file")
+    np.testing.assert_array_equal(found[t1].array, volume.array)
+
+
+def test_a_command_that_fails_is_a_passing_fault_and_an_empty_mask_is_none(tool: str) -> None:
+    command = f'{sys.executable} -c "import sys; sys.exit(137)" {{image}} {{mask}}'
+    _, problems = masked({scan(): image()}, command)
+    assert [isinstance(problem, PassingProblem) for problem in problems] == [True, True]
+    _, problems = masked({scan(): image(20)}, tool)
+    assert [isinstance(problem, PassingProblem) for problem in problems] == [False, False]

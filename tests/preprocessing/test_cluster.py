@@ -1,6 +1,7 @@
 """Work on a Dask cluster; without dask.distributed only the hint is tested."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,10 +13,11 @@ import pytest
 from brainmvp_lightning.preprocessing import cluster as module
 from brainmvp_lightning.preprocessing.cluster import absolute, spread_over_cluster
 from brainmvp_lightning.preprocessing.pipeline import Options
+from brainmvp_lightning.preprocessing.recipe import Recipe
 from brainmvp_lightning.preprocessing.tools import MissingToolError
 from brainmvp_lightning.volumes.errors import CacheError
 from tests.preprocessing.cohort import contents, run, write_cohort
-from tests.preprocessing.jobs import cancelled, deadly_for_x, failing, harmless, studies
+from tests.preprocessing.jobs import cancelled, deadly_for_x, failing, harmless, slow, studies
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own
 
@@ -60,10 +62,60 @@ def test_a_lost_connection_is_one_sentence(tmp_path: Path, address: str) -> None
         list(spread_over_cluster(studies(tmp_path, "a"), cancelled, address))
 
 
-def test_a_file_that_vanishes_on_the_way_is_the_business_of_the_job(tmp_path: Path) -> None:
+def test_a_file_that_vanishes_on_the_way_is_the_business_of_the_job(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = studies(tmp_path, "a")[0]
-    gone = str(tmp_path / "gone.nii")
-    assert module._do(study, [gone], module.PIPELINE_VERSION, harmless) == harmless(study)
+    answers = [[str(tmp_path / "gone.nii")], []]
+    monkeypatch.setattr(module, "_present", lambda *_: answers.pop(0))
+    assert list(spread_over_cluster([study], harmless, address)) == [(study, harmless(study))]
+    assert answers == []
+
+
+def test_a_file_that_only_the_worker_does_not_see_ends_the_job(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mounted_here").mkdir()  # on the worker the same folder is there but empty
+    (tmp_path / "mounted_here/label.nii").touch()
+    study = replace(studies(tmp_path, "a")[0], label=tmp_path / "mounted_here/label.nii")
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: not is_hidden(path) and exists(path))
+    with pytest.raises(CacheError, match=r"the worker on .* does not see .*label.nii; use folders"):
+        list(spread_over_cluster([study], harmless, address))
+
+
+def is_hidden(path: Path) -> bool:
+    """Tell whether a thread of the worker looks for the label."""
+    return path.name == "label.nii" and threading.current_thread() is not threading.main_thread()
+
+
+def test_workers_must_see_every_file_that_the_recipe_uses(tmp_path: Path) -> None:
+    names = ("label.nii", "mask.nii", "template.nii")
+    label, mask, template = (tmp_path / name for name in names)
+    for path in (label, mask, template):
+        path.touch()
+    study = studies(tmp_path, "a")[0]
+    scans = (replace(study.scans[0], brain_mask=mask),)
+    study = replace(study, scans=scans, label=label)
+    recipe = Recipe(brain_mask="file", template=str(template), template_registration="rigid")
+    image = str(study.scans[0].path)
+    assert set(module._present(study, recipe)) == {image, *map(str, (label, mask, template))}
+    assert set(module._present(study, Recipe())) == {image, str(label)}
+
+
+def test_workers_that_all_went_away_end_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECK_S", 0.05)
+    monkeypatch.setattr(module, "LONELY_S", 0.1)
+    distributed = pytest.importorskip("distributed")
+    settings: dict[str, Any] = {"processes": False, "dashboard_address": None, "n_workers": 1}
+    with distributed.LocalCluster(protocol="tcp", host="127.0.0.1", **settings) as local:
+        results = spread_over_cluster(studies(tmp_path, "abcdefgh"), slow, local.scheduler_address)
+        next(results)
+        local.scale(0)
+        with pytest.raises(CacheError, match=r"all workers have been gone .* run the same command"):
+            list(results)
 
 
 def test_no_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

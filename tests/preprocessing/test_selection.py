@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from brainmvp_lightning.preprocessing import selection
 from brainmvp_lightning.preprocessing.selection import exclude, freeze_splits
 from brainmvp_lightning.studies.manifest import Manifest
 from brainmvp_lightning.studies.study import Scan
@@ -93,3 +94,26 @@ def test_a_wrong_table_is_one_sentence(tmp_path: Path, text: str, words: str) ->
 def test_a_missing_table_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere.csv cannot be read .*correct the path"):
         exclude(MANIFEST, tmp_path / "nowhere.csv")
+
+
+def test_rows_without_a_patient_get_a_sentence_and_empty_rows_none(tmp_path: Path) -> None:
+    text = "patient,session,reason\n,a,moved\n,,\np1,a,\n"
+    found = exclude(MANIFEST, table(tmp_path, text))
+    assert len(found.scans) == 3
+    assert [problem.reason for problem in found.problems if problem.is_handled] == [
+        "it names no patient"
+    ]
+    splits = freeze_splits(MANIFEST, table(tmp_path, "patient,split\n,train\n"))
+    assert {scan.split for scan in splits.scans} == {None}
+    assert [problem.reason for problem in splits.problems] == ["it names no patient"]
+
+
+def test_the_nearest_patient_is_sought_for_the_first_rows_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "MAX_HINTS", 2)
+    manifest = Manifest((scan("patient2"),))
+    found = exclude(manifest, table(tmp_path, "patient\npatient\npatient\npatient\n"))
+    assert [problem.remedy for problem in found.problems] == [
+        "did you mean 'patient2'?" if number < 2 else "correct the line" for number in range(3)
+    ]

@@ -118,3 +118,17 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
         pass
     with lock_folder(tmp_path):
         pass
+
+
+def test_two_machines_never_share_a_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: set[str] = set()
+
+    def look(_: int) -> None:
+        names.update(path.name for path in tmp_path.glob(".*.part"))
+
+    monkeypatch.setattr(atomic.os, "fsync", look)
+    for _ in range(2):
+        write_bytes(tmp_path / "a", b"x")
+    assert len(names) == 2
