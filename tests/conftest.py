@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import hypothesis  # noqa: F401 - else its plugin parses it at the end, beside threads of a cluster
 import lightning.pytorch  # noqa: F401 - its log handler would keep the stream of a test's capture
 import nibabel as nib
 import numpy as np

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainmvp_lightning.batches import Size, StudyBatch
-from brainmvp_lightning.datamodules.sharing import BatchPool, Slot, allocate
+from brainmvp_lightning.datamodules.sharing import BatchPool, Lease, Slot, allocate
 from brainmvp_lightning.volumes.cache import CachedScan, CacheError, Clip
 from brainmvp_lightning.volumes.crops import fill_crop, unit_crop
 from brainmvp_lightning.volumes.frame import OpenFrame
@@ -122,6 +122,7 @@ class PackedBatch:
         if self.lease is not None:
             self.lease.end()
             self.lease = None
+            self.voxels = self.voxels.new_empty(0)  # rather an error than the voxels of others
 
     def _convert(self, convert: Any) -> PackedBatch:  # noqa: ANN401 - a function of tensors
         facts = {
@@ -144,7 +145,9 @@ class PackedBatch:
         state["facts"] = {name: _as_array(value) for name, value in self.facts.items()}
         state["mapping"] = _as_array(self.mapping)
         state["partner_crops"] = _as_array(self.partner_crops)
-        if self.lease is not None:
+        if isinstance(self.lease, Lease):  # a copy of a batch that has arrived
+            state["lease"], state["voxels"] = None, self.voxels.clone()
+        elif self.lease is not None:  # on the way from a worker
             state["voxels"] = tuple(self.voxels.shape)
         return state
 

@@ -11,6 +11,7 @@ one ever waits for a slot, not even for one held by a process that was killed.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import uuid
 import warnings
@@ -94,12 +95,19 @@ class Lease(Slot):
     def __init__(self, pool: BatchPool, number: int) -> None:
         super().__init__(pool, number)
         self.has_ended = False
+        self.process = os.getpid()
 
     def end(self) -> None:
-        """Let the slot be taken again; from then on nobody may look at it."""
-        if not self.has_ended:
+        """Let the slot be taken again; from then on nobody may look at it.
+
+        A process that was forked from the holder has a copy of the lease, but no say.
+        """
+        if not self.has_ended and self.process == os.getpid():
             self.has_ended = True
             super().end()
+
+    def __reduce__(self) -> tuple[Any, tuple[str, int]]:
+        raise TypeError("a slot has one holder; copy the batch, which copies its voxels")
 
     def __del__(self) -> None:
         self.end()

@@ -1,6 +1,8 @@
 """Batches travel as integers and arrive as the intensities that `read_unit_crop` gives."""
 
+import copy
 import gc
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -257,3 +259,44 @@ def test_little_shared_memory_is_said_before_workers_start(tmp_path: Path) -> No
         warn_of_little_room(free, folder=tmp_path)  # two bytes a voxel
     warn_of_little_room(1000, folder=tmp_path)
     warn_of_little_room(free, folder=tmp_path / "none")
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))])
+def test_a_copy_of_an_arrived_batch_has_voxels_of_its_own(cache_folder: Path, how: Any) -> None:
+    data = small_data(cache_folder, num_workers=1, batch_size=1, visits_per_epoch=6)
+    batches = iter(data.train_dataloader())
+    batch = next(batches)
+    assert batch.lease is not None
+    wanted = batch.voxels.clone()
+    copied = how(batch)
+    assert torch.equal(copied.voxels, wanted)
+    copied.unpack()
+    del copied
+    gc.collect()
+    for other in batches:  # the worker overwrites every slot that is free
+        other.give_back()
+    assert torch.equal(batch.voxels, wanted)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_process_cannot_give_a_slot_back() -> None:
+    pool = BatchPool(1, ahead=1, slot_size=8)
+    slot = pool.take(0, 8)
+    assert slot is not None
+    lease = sharing.Lease(pool, slot.number)
+    child = os.fork()
+    if child == 0:
+        lease.end()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not pool.is_free[slot.number].acquire(block=False)
+    lease.end()
+    assert pool.is_free[slot.number].acquire(block=False)
+    pool.is_free[slot.number].release()
+
+
+def test_voxels_that_were_given_back_are_gone(cache_folder: Path) -> None:
+    data = small_data(cache_folder, num_workers=1)
+    batch = next(iter(data.train_dataloader()))
+    batch.unpack()
+    assert batch.voxels.numel() == 0
