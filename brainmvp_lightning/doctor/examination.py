@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
 
 from brainmvp_lightning.doctor.facts import LabelFacts, StudyFacts
 from brainmvp_lightning.doctor.findings import Finding
@@ -20,6 +17,7 @@ from brainmvp_lightning.doctor.geometry import (
 )
 from brainmvp_lightning.doctor.labels import check_files, check_mask, look_at_label
 from brainmvp_lightning.doctor.reading import Seen, look_at_scan
+from brainmvp_lightning.preprocessing.executors import start_pool
 from brainmvp_lightning.preprocessing.geometry import Grid
 from brainmvp_lightning.preprocessing.recipe import Recipe
 from brainmvp_lightning.studies.labels import LabelScheme
@@ -158,7 +156,7 @@ def _until_broken(
 ) -> Iterator[StudyFacts]:
     """Yield results and empty `waiting`; what was under way when a process died is suspect."""
     under_way: dict[Future[StudyFacts], Study] = {}
-    with _pool(workers) as pool:
+    with start_pool(workers) as pool:
         while waiting or under_way:
             try:
                 # Few at a time: ten thousand pending studies would be copied at once.
@@ -181,7 +179,7 @@ def _until_broken(
 
 
 def _alone(study: Study, examiner: Examiner) -> StudyFacts:
-    with _pool(1) as pool:
+    with start_pool(1) as pool:
         try:
             return pool.submit(examiner, study).result()
         except BrokenProcessPool:
@@ -189,21 +187,3 @@ def _alone(study: Study, examiner: Examiner) -> StudyFacts:
             fix = "check the size of its files, free some memory, or leave it out"
             finding = Finding("killed", "error", study.id, str(study.scans[0].path), text, fix)
             return without_scans(study, [finding])
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Spawn, not fork: progress bars run threads, and a forked lock stays locked for ever.
-    return ProcessPoolExecutor(workers, get_context("spawn"), _leave_with_parent)
-
-
-def _leave_with_parent() -> None:
-    """End a worker whose parent was killed; otherwise it would wait for work for ever."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -70,7 +70,7 @@ class Killer(Passing):
 def _until_a_worker_dies(
     queue: deque[Study], suspects: list[Study], job: Job, workers: int
 ) -> Results:
-    pool = _start(workers)
+    pool = start_pool(workers)
     futures: dict[Future[Prepared], Study] = {}
     try:
         while queue or futures:
@@ -109,7 +109,7 @@ def _one_by_one(suspects: Sequence[Study], job: Job) -> Iterator[tuple[Study, Pr
 
 
 def _start_one() -> ProcessPoolExecutor:
-    pool = _start(1)
+    pool = start_pool(1)
     try:
         pool.submit(_answer).result()
     except BrokenProcessPool as error:
@@ -121,7 +121,8 @@ def _start_one() -> ProcessPoolExecutor:
     return pool
 
 
-def _start(workers: int) -> ProcessPoolExecutor:
+def start_pool(workers: int) -> ProcessPoolExecutor:
+    """Return worker processes that end when this process is killed."""
     # Spawn, not fork: progress bars run threads, and a forked lock stays locked for ever.
     return ProcessPoolExecutor(workers, get_context("spawn"), _leave_with_parent)
 

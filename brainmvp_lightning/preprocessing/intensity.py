@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from brainmvp_lightning.preprocessing.layout import in_c_order, memory_order
 from brainmvp_lightning.volumes.records import PERCENTILE_KEYS, PERCENTILES
 
-INT16_LEVELS = 65534  # from -32767 to 32767
+# From -32767 to 32767, the same way up and down from 0 for steps. Whole numbers share this limit:
+# a range of 65535 would just fit into 16 bits, yet it is stored in steps, not without loss.
+INT16_LEVELS = 65534
+MAX_WHOLE = 2**62  # so that all sums fit into 64 bits
 FINE_LEVELS = 2**12  # steps between the 1st and 99th percentile
 MAX_SAMPLE = 2**18  # voxels that the size of a step is estimated from
 
@@ -58,8 +61,10 @@ def quantise(
     real = image.astype(np.float32, copy=False)
     if (slope, intercept) != (1.0, 0.0):
         real = real * np.float32(slope) + np.float32(intercept)
-    low, high = np.percentile(_thinned(real, foreground), (1, 99))
     smallest, largest = float(real.min()), float(real.max())
+    if smallest == largest:  # no range to divide into steps
+        return Quantised(np.zeros(real.shape, np.int16), 1.0, smallest, 0.0)
+    low, high = np.percentile(_thinned(real, foreground), (1, 99))
     step = max(float(high - low) / FINE_LEVELS, (largest - smallest) / INT16_LEVELS)
     centre = 0.0 if max(-smallest, largest) <= 32767 * step else (smallest + largest) / 2
     offset = int(np.rint(centre / step))
@@ -92,10 +97,9 @@ def _whole_numbers(image: NDArray[Any]) -> tuple[NDArray[np.int16], int] | None:
         return None
     if image.dtype.itemsize <= 2:
         image = in_c_order(image)  # all that follows is faster there
-    smallest, largest = image.min(), image.max()
-    if float(largest) - float(smallest) > INT16_LEVELS:
+    low, high = int(image.min()), int(image.max())
+    if high - low > INT16_LEVELS or max(-low, high) > MAX_WHOLE:
         return None
-    low, high = int(smallest), int(largest)
     if low >= -32768 and high <= 32767:
         return in_c_order(image.astype(np.int16, copy=False)), 0
     offset = low + 32768

@@ -54,6 +54,23 @@ def test_an_outlier_makes_the_range_decide() -> None:
     assert np.abs(back(stored) - image).max() <= stored.error * 1.01
 
 
+@pytest.mark.parametrize("value", [0.5, -1e-3, 1e30])
+def test_one_fraction_everywhere_is_kept_without_loss(value: float) -> None:
+    image = np.full(SHAPE, value, np.float32)
+    stored = quantise(image, 1.0, 0.0, EVERYWHERE)
+    assert (stored.array.dtype, stored.error) == (np.int16, 0)
+    np.testing.assert_array_equal(back(stored), image)
+    assert set(all_percentiles(stored, EVERYWHERE)["volume"].values()) == {float(image[0, 0, 0])}
+
+
+@pytest.mark.parametrize(("high", "is_lossless"), [(65534, True), (65535, False)])
+def test_whole_numbers_share_the_range_of_steps(high: int, is_lossless: bool) -> None:
+    image = np.linspace(0, high, 210).astype(np.uint16).reshape(SHAPE)
+    stored = quantise(image, 1.0, 0.0, EVERYWHERE)
+    assert (stored.error == 0) == is_lossless
+    assert np.abs(back(stored) - image).max() <= stored.error * 1.01
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     offset=st.floats(-1e4, 1e4),

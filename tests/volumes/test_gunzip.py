@@ -80,3 +80,8 @@ def test_the_start_is_had_without_the_rest() -> None:
     assert gunzip_start(PACKED, 100) == TEXT[:100]
     assert gunzip_start(PACKED[:400], 100) == TEXT[:100]
     assert gunzip_start(b"\x1f\x8bnonsense", 100) == b""
+
+
+def test_the_same_member_twice_still_has_the_expected_size() -> None:
+    assert gunzip(PACKED + PACKED, "x", len(TEXT)) == TEXT
+    assert gunzip(PACKED + PACKED, "x") == TEXT + TEXT

@@ -94,6 +94,17 @@ def test_a_pickled_index_is_its_path(cache: Cache, tmp_path: Path) -> None:
     assert pickle.loads(sent)[499].id == "s499"
 
 
+def test_an_index_whose_file_is_gone_is_sent_whole(cache: Cache, tmp_path: Path) -> None:
+    studies = many(cache, 20)
+    content = encode_studies(studies)
+    (tmp_path / "studies").write_bytes(content)
+    index = StudyIndex(tmp_path / "studies", digest_of_studies(content))
+    (tmp_path / "studies").unlink()
+    again = pickle.loads(pickle.dumps(index))
+    assert list(again) == studies
+    assert list(pickle.loads(pickle.dumps(again))) == studies
+
+
 @pytest.fixture
 def copied(cache: Cache, tmp_path: Path) -> Path:
     shutil.copytree(cache.path, tmp_path / "cache")
@@ -119,7 +130,7 @@ def test_a_damaged_list_of_studies_is_named_with_what_to_do(copied: Path) -> Non
 
 def test_an_older_index_is_read(cache: Cache, copied: Path) -> None:
     index = json.loads((copied / "index.json").read_text())
-    for key in ("studies_file", "digest", "num_studies", "label_schemes"):
+    for key in ("studies_file", "digest", "num_studies", "label_schemes", "index_digest"):
         index.pop(key)
     index.update(format=1, studies=[study_to_json(study) for study in cache.studies])
     (copied / "index.json").write_text(json.dumps(index))

@@ -252,3 +252,14 @@ def test_peeking_reads_the_header_only(tmp_path: Path) -> None:
     write_raw(tmp_path / "b.nii", b"no")
     assert peek_grid(tmp_path / "b.nii") is None
     assert peek_grid(tmp_path / "c.nii") is None
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8])
+def test_integers_that_fall_with_the_intensity_become_real_numbers(
+    tmp_path: Path, dtype: type
+) -> None:
+    path = save(tmp_path / "a.nii.gz", head().astype(dtype), scl_slope=-2, scl_inter=500)
+    volume = read_nifti(path)
+    assert volume.array.dtype == np.float32
+    assert (volume.slope, volume.intercept) == (1.0, 0.0)
+    np.testing.assert_array_equal(volume.array, 500.0 - 2.0 * head().astype(dtype))

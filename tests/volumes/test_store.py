@@ -186,15 +186,70 @@ def test_without_room_for_copies_reading_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     copies = LocalCache(tmp_path / "file", max_bytes=1_000)
     with pytest.warns(UserWarning, match="no local copy"):
-        copies.write("ab", b"x")
-    assert copies.read("ab") is None
+        copies.write(digest_of(b"x"), b"x")
+    assert copies.read(digest_of(b"x")) is None
 
 
 def test_files_of_killed_writers_are_swept(tmp_path: Path) -> None:
-    old, new = tmp_path / "ab" / ".x.1.part", tmp_path / "ab" / ".y.2.part"
+    old, new, foreign = (
+        tmp_path / "ab" / name
+        for name in (f".ab{'0' * 14}.1.part", f".ab{'1' * 14}.22.part", ".film.mp4.part")
+    )
     old.parent.mkdir()
-    old.write_bytes(b"half")
-    new.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    LocalCache(tmp_path, max_bytes=1_000).write("cd", b"x")
-    assert (old.exists(), new.exists()) == (False, True)
+    for path in (old, new, foreign):
+        path.write_bytes(b"half")
+    for path in (old, foreign):
+        os.utime(path, (0, 0))
+    LocalCache(tmp_path, max_bytes=1_000).write(digest_of(b"x"), b"x")
+    assert [path.exists() for path in (old, new, foreign)] == [False, True, True]
+
+
+FOREIGN = (
+    "results/model.ckpt",
+    "ab/notes.txt",
+    f"ab/cd{'0' * 14}",  # of the form of a copy, but in another folder
+    f"ab/ab{'0' * 14}.bak",
+    f"ab/AB{'0' * 14}",
+    f"ab/cd/ab{'0' * 14}",
+    "results/run/version_0/model.ckpt",
+    f"ab/ab{'1' * 14}/model.ckpt",  # a folder of that form
+    f"ab{'2' * 14}",
+)
+
+
+def test_foreign_files_neither_count_nor_are_removed(tmp_path: Path) -> None:
+    for name in FOREIGN:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 5_000)
+        os.utime(path, (1, 1))
+    copies = LocalCache(tmp_path, max_bytes=6_000)
+    digests = []
+    for number in range(10):
+        content = bytes([number]) * 1_000
+        digests.append(digest_of(content))
+        copies.write(digests[-1], content)
+    assert [name for name in FOREIGN if not (tmp_path / name).exists()] == []
+    assert 5 <= sum(copies.read(digest) is not None for digest in digests) <= 6
+
+
+def test_many_processes_in_step_stay_near_the_limit(tmp_path: Path) -> None:
+    processes = [LocalCache(tmp_path, max_bytes=40_000) for _ in range(64)]
+    peak = 0
+    for turn in range(12):
+        for number, process in enumerate(processes):
+            content = (64 * turn + number).to_bytes(200, "little")
+            process.write(digest_of(content), content)
+        peak = max(peak, sum(path.stat().st_size for path in tmp_path.glob("*/*")))
+    assert 30_000 < peak <= 44_000
+
+
+def test_the_list_of_studies_outlives_the_copies(remote: Server, tmp_path: Path) -> None:
+    far = Cache.open(remote.url, local_cache=tmp_path / "copies", local_cache_gb=1e-6)
+    for study in far.studies:
+        for scan in study.scans:
+            far.open_frame(study, scan)
+    sent = pickle.dumps(far.studies)
+    assert len(sent) < 1_000  # a path, whose file all processes share
+    assert list(pickle.loads(sent)) == list(far.studies)
+    assert_same(pickle.loads(pickle.dumps(far)), far)

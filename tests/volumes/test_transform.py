@@ -84,3 +84,15 @@ def test_an_unusable_sform_is_refused_or_replaced(sform: np.ndarray, words: str)
 def test_the_sentence_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match=r"^some/file.nii: "):
         choose_affine(header(None, None), SHAPE, "some/file.nii")
+
+
+def test_a_sign_of_zero_in_the_qform_counts_as_one() -> None:
+    unsigned = header(None, scaled(2, (1, 2, 3)))
+    unsigned["pixdim"][0] = 0
+    affine, notes = choose_affine(unsigned, SHAPE, "x")
+    np.testing.assert_allclose(affine, scaled(2, (1, 2, 3)))
+    assert notes == []
+    assert unsigned["pixdim"][0] == 0
+    unsigned["pixdim"][0] = 0.5
+    with pytest.raises(VolumeError, match="qform is not a valid rotation"):
+        choose_affine(unsigned, SHAPE, "x")
