@@ -61,7 +61,8 @@ class PretrainDataModule(StudyDataModule):
             a batch has ``batch_size`` times as many rows.
         local_cache: Folder for copies of what is read, if the cache is an address such as
             ``s3://bucket/cache``.
-        local_cache_gb: Size of these copies together, in 10^9 bytes.
+        local_cache_gb: Size of the copied volumes together, in 10^9 bytes; lists of studies come on
+            top.
         seed: Seed of order, crops and masks; set by ``seed_everything``.
 
     Source:

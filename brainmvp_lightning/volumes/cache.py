@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_lightning.studies.labels import LabelScheme, scheme_from_json
-from brainmvp_lightning.volumes.catalogue import INDEX_FILE, read_catalogue
+from brainmvp_lightning.studies.labels import LabelScheme
+from brainmvp_lightning.volumes.catalogue import INDEX_FILE, read_catalogue, read_schemes
 from brainmvp_lightning.volumes.crops import fill_crop, map_crop, unit_crop
 from brainmvp_lightning.volumes.errors import CacheError, CacheWriteError, DamagedFrameError
 from brainmvp_lightning.volumes.frame import OpenFrame
@@ -86,8 +86,8 @@ class Cache:
                 ``s3://bucket/cache`` or ``https://host/cache``.
             recipe_hash: If given, the recipe the cache must have been made with.
             local_cache: Folder for copies of what is read from an address; None keeps none.
-            local_cache_gb: Size of these copies together, in 10^9 bytes; those not used for longest
-                go first.
+            local_cache_gb: Size of the copies of images together, in 10^9 bytes; those not used
+                for longest go first. The lists of studies, some megabytes each, come on top.
 
         Raises:
             CacheError: If there is no finished cache, it is damaged, has another format or recipe,
@@ -107,7 +107,6 @@ class Cache:
                 f"its recipe is {json.dumps(index['recipe'])}. "
                 "Prepare into another folder or change the wanted recipe"
             )
-        schemes = index.get("label_schemes", {})
         return cls(
             path=Path(path),
             recipe=index["recipe"],
@@ -116,7 +115,7 @@ class Cache:
             spacing_mm=float(index["spacing_mm"]),
             studies=studies,
             rejected=int(index["rejected"]),
-            label_schemes={name: scheme_from_json(name, plain) for name, plain in schemes.items()},
+            label_schemes=read_schemes(index, str(path)),
             store=store,
         )
 

@@ -23,8 +23,9 @@ def gunzip(content: bytes, file: str, expected_size: int | None = None) -> bytes
         file: Name for messages.
         expected_size: Bytes of the unpacked content if they are known; then it is unpacked in one
             go by libdeflate, several times as fast. That result counts only if the length and the
-            checksum at the very end of `content` are those of the whole result, so nothing can
-            follow a first member unnoticed.
+            checksum at the very end of `content` are those of the result: what follows a first
+            member goes unnoticed only if it ends in the very same eight bytes, such as that
+            member once more, and the result still has the expected size.
 
     Raises:
         VolumeError: If the data are damaged or end too early.

@@ -93,7 +93,9 @@ def _names(groups: Iterable[Iterable[str]]) -> list[str]:
 
 
 class StudyIndex(Sequence[CachedStudy]):
-    """The studies of a cache, in manifest order; pickling sends the path of the file only.
+    """The studies of a cache, in manifest order.
+
+    Pickling sends the path of the file, or what it held if it is gone.
 
     Args:
         content: What `encode_studies` returned, or a file that holds it.
@@ -108,14 +110,16 @@ class StudyIndex(Sequence[CachedStudy]):
         self._content = content
         self._digest = digest
         self._name = name or str(content)
-        buffer = _map(content, self._name) if isinstance(content, Path) else content
-        if digest_of_studies(buffer) != digest:
+        self._buffer = _map(content, self._name) if isinstance(content, Path) else content
+        if digest_of_studies(self._buffer) != digest:
             raise _damaged(self._name, "its bytes are not those that were written")
-        self._columns = _read_columns(buffer, self._name)
+        self._columns = _read_columns(self._buffer, self._name)
         self._parsed: OrderedDict[int, CachedStudy] = OrderedDict()
 
     def __reduce__(self) -> tuple[type[StudyIndex], tuple[bytes | Path, str, str]]:
-        return StudyIndex, (self._content, self._digest, self._name)
+        is_gone = isinstance(self._content, Path) and not self._content.exists()
+        content = bytes(self._buffer) if is_gone else self._content
+        return StudyIndex, (content, self._digest, self._name)
 
     def __len__(self) -> int:
         return len(self._columns["offsets"]) - 1

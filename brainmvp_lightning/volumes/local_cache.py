@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
+import stat
 import time
 import warnings
 from contextlib import suppress
@@ -12,9 +15,15 @@ from brainmvp_lightning.volumes.atomic import TEMPORARY
 from brainmvp_lightning.volumes.frame import digest_of
 
 FULL = 0.9  # share of the limit that is kept when room is made
-SLACK = 0.02  # share of the limit a process may add before it looks at the folder again
+SLACK = 0.01  # share of the limit a process may add before it looks at the folder again, at most
 TOUCH_S = 60.0  # a use is noted at most so often
 ABANDONED_S = 3600.0  # an unfinished file this old has no writer any more
+
+# What is called like this below the folder was made here; all else is somebody else's.
+_COPY = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{14}")
+_UNFINISHED = re.compile(rf"([0-9a-f]{{2}})/\.\1[0-9a-f]{{14}}\.[0-9]+{re.escape(TEMPORARY)}")
+
+_random = secrets.SystemRandom()  # differs between forked processes, and nobody's seed is used up
 
 
 class LocalCache:
@@ -22,10 +31,12 @@ class LocalCache:
 
     There is no lock and no list: a file is complete or not there, is checked at every read, and a
     process that finds one gone fetches it again. So any number of processes may share a folder.
+    Files that are not named like a copy neither count nor are they touched.
 
     Args:
         folder: Where the copies lie; made if needed.
-        max_bytes: Their size together; each process may exceed it by a few per cent for a moment.
+        max_bytes: Their size together. Each process looks at the folder after at most a hundredth
+            of it; the moment is random, so that of many processes one soon makes room for all.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -70,7 +81,7 @@ class LocalCache:
 
     def _make_room(self, num_bytes: int) -> None:
         self._unseen += num_bytes
-        if self._unseen <= SLACK * self.max_bytes:
+        if self._unseen <= _random.uniform(0, SLACK) * self.max_bytes:
             return
         self._unseen = 0.0
         copies = sorted(self._copies())
@@ -85,12 +96,17 @@ class LocalCache:
 
     def _copies(self) -> list[tuple[float, int, Path]]:
         copies = []
-        for path in self.folder.glob("*/*"):
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
+            name = f"{path.parent.name}/{path.name}"
+            if not _COPY.fullmatch(name) and not _UNFINISHED.fullmatch(name):
+                continue
             try:
-                status = path.stat()
+                status = path.lstat()
             except OSError:  # removed by another process since it was listed
                 continue
-            if not path.name.endswith(TEMPORARY):
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if not name.endswith(TEMPORARY):
                 copies.append((status.st_mtime, status.st_size, path))
             elif time.time() - status.st_mtime > ABANDONED_S:
                 path.unlink(missing_ok=True)

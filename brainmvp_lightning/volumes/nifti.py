@@ -43,8 +43,9 @@ class Volume:
     """A 3-D image; real intensity = `array` * `slope` + `intercept`.
 
     Args:
-        array: ``x y z``; integers as they are in the file, everything else as float32 with the
-            file's scaling applied. May be a read-only view.
+        array: ``x y z``; integers as they are in the file if their slope is above 0, so that they
+            rise with the intensity; everything else as float32 with the file's scaling applied.
+            May be a read-only view.
         affine: Voxel index to RAS+ millimetres, 4 x 4.
         slope: Scaling of an integer array, else 1.
         intercept: Offset of an integer array, else 0.
@@ -105,7 +106,7 @@ class NiftiFile:
         slope, intercept = scaling(self.header)
         array = _one(arrays, chosen[0]) if len(chosen) == 1 else _mean(arrays, chosen)
         volume = Volume(array, affine, slope, intercept, (*self.notes, *transform_notes))
-        if array.dtype.kind in "iu":
+        if array.dtype.kind in "iu" and slope > 0:
             return volume
         return Volume(volume.real(), affine, notes=volume.notes)
 

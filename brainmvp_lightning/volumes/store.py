@@ -17,6 +17,8 @@ from brainmvp_lightning.volumes.local_cache import LocalCache
 
 WAITS_S = (0.2, 1.0, 4.0)  # before the second, third and fourth try
 TIMEOUT_S = 120.0
+LISTS = "studies"  # folder beside local copies of frames, which never push out these files
+LISTS_BYTES = 10**9  # local copies of mapped files together, some megabytes each
 
 _PACKAGES = {
     "s3": "s3fs",
@@ -149,17 +151,13 @@ class RemoteStore:
 
     def read_checked(self, file: str, digest: str) -> bytes:
         """Return a file, from the local copy if that is whole; see `Store`."""
-        content = self.local.read(digest) if self.local else None
-        if content is None:
-            content = self._download(file, digest)
-            if self.local:
-                self.local.write(digest, content)
-        return content
+        return self._read_through(self.local, file, digest)
 
     def fetch(self, file: str, digest: str) -> Path | bytes:
         """Return the path of the local copy of a file, or its bytes where there is no copy."""
-        content = self.read_checked(file, digest)
-        path = self.local.path_of(digest) if self.local else None
+        lists = LocalCache(self.local.folder / LISTS, LISTS_BYTES) if self.local else None
+        content = self._read_through(lists, file, digest)
+        path = lists.path_of(digest) if lists else None
         return path if path is not None and path.exists() else content
 
     def close(self) -> None:
@@ -167,6 +165,14 @@ class RemoteStore:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _read_through(self, copies: LocalCache | None, file: str, digest: str) -> bytes:
+        content = copies.read(digest) if copies else None
+        if content is None:
+            content = self._download(file, digest)
+            if copies:
+                copies.write(digest, content)
+        return content
 
     def _download(self, file: str, digest: str) -> bytes:
         where = f"{self.url}/{file}"

@@ -59,6 +59,9 @@ def choose_affine(header: Any, shape: tuple[int, ...], file: str) -> tuple[Affin
 
 
 def _coded(header: Any, name: str) -> tuple[Affine | None, str]:  # noqa: ANN401 - nibabel has no types
+    if header["pixdim"][0] == 0:  # the sign of the third axis; the NIfTI standard reads 0 as 1
+        header = header.copy()
+        header["pixdim"][0] = 1
     try:
         affine, code = getattr(header, f"get_{name}")(coded=True)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError):

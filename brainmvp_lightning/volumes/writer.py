@@ -24,6 +24,7 @@ from brainmvp_lightning.volumes.catalogue import (
     INDEX_FILE,
     INDEX_FORMAT,
     STUDIES,
+    encode_index,
     studies_entry,
 )
 from brainmvp_lightning.volumes.errors import CacheError
@@ -253,7 +254,7 @@ class CacheWriter:
             **entry,
         }
         is_new = write_if_changed(self.root / entry["studies_file"], content)
-        is_new |= write_if_changed(self.root / INDEX_FILE, json.dumps(index).encode())
+        is_new |= write_if_changed(self.root / INDEX_FILE, encode_index(index))
         with writing(self.root):
             for old in self.root.glob(_ALL_STUDIES):
                 if old.name != entry["studies_file"]:

@@ -236,7 +236,7 @@ def test_foreign_files_neither_count_nor_are_removed(tmp_path: Path) -> None:
 def test_many_processes_in_step_stay_near_the_limit(tmp_path: Path) -> None:
     processes = [LocalCache(tmp_path, max_bytes=40_000) for _ in range(64)]
     peak = 0
-    for turn in range(12):
+    for turn in range(8):
         for number, process in enumerate(processes):
             content = (64 * turn + number).to_bytes(200, "little")
             process.write(digest_of(content), content)
