@@ -163,7 +163,11 @@ def test_mixed_and_wrong_releases_are_refused_with_what_was_found(tmp_path: Path
     ("config", "folder", "case", "values"),
     [
         ("brats2018", "HGG", "Brats18_2013_10_1_{}", (1, 2, 4)),
+        ("brats2023_gli", "TrainingData", "BraTS-GLI-00001-000-{}", (1, 2, 3)),
+        ("brats2023_ssa", "TrainingData", "BraTS-SSA-00001-000-{}", (1, 2, 3)),
+        ("brats2023_men", "TrainingData", "BraTS-MEN-00001-000-{}", (1, 2, 3)),
         ("brats2023_ped", "TrainingData", "BraTS-PED-00001-000-{}", (1, 2, 3)),
+        ("brats2023_met", "TrainingData", "BraTS-MET-00001-000-{}", (1, 2, 3)),
     ],
 )
 def test_shipped_configurations_prepare(

@@ -94,6 +94,8 @@ def test_kill_9_of_a_job_ends_its_program_with_all_children_and_removes_the_fold
     job.wait()
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
     wait_for(lambda: not list(folders.iterdir()) and not any(map(is_alive, pids)))
+    assert len(pids) > 1
+    assert list(folders.iterdir()) == []
 
 
 def is_alive(pid: int) -> bool:
