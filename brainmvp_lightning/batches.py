@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NotRequired, TypedDict
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, NotRequired, TypedDict
 
 from torch import Tensor
 
@@ -133,6 +135,8 @@ class DataDescription:
     centre_mm: tuple[float, float, float]
     """World coordinates (RAS) of the reference point that crop origins are counted from."""
     crop_size: Size
+    placement: Literal["centre", "world"] = "centre"
+    """Whether crop origins count from the centre of each study, or from `centre_mm`."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,31 @@ class LabelledDescription(DataDescription):
     """Inverse frequency of each class in training; 1 for each if all are equally frequent."""
     resized_to: Size | None = None
     """Voxels that each study is resized to before crops are cut; None keeps `spacing_mm`."""
+    clip: Mapping[str, Any] = field(default_factory=dict)
+    """Percentiles at which each channel is clipped before it is scaled to [0, 1]."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """How the studies were prepared, as the cache records it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> LabelledDescription:
+        """Return the description behind plain values.
+
+        Raises:
+            ValueError: If they are none, such as those of a later version.
+        """
+        known = {field.name for field in fields(cls)}
+        if not plain.keys() <= known:
+            later = ", ".join(sorted(plain.keys() - known))
+            raise ValueError(
+                f"the description of the data has unknown entries ({later}); update "
+                "brainmvp-lightning, or write the file again"
+            )
+        return cls(**{name: _frozen(value) for name, value in plain.items()})
 
 
 @dataclass(frozen=True)
@@ -167,3 +196,7 @@ class StepInfo:
     epoch: int
     max_epochs: int
     is_training: bool
+
+
+def _frozen(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -15,9 +15,10 @@ ROWS = (
     {"registry", "batches", "randomness"},
     {"studies"},
     {"volumes"},
-    {"phantom", "backbones", "masking", "losses", "weights"},
+    {"phantom", "backbones", "masking", "losses", "weights", "evaluation"},
     {"heads", "adapters", "preprocessing"},
-    {"methods", "doctor"},
+    {"methods", "doctor", "experiments"},
+    {"inference"},
     {"tasks", "datamodules"},
     {"callbacks"},
     {"commands"},
@@ -25,7 +26,7 @@ ROWS = (
     {"__main__"},
 )
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
-TORCH_FREE = ("studies", "volumes", "phantom", "adapters", "preprocessing", "doctor")
+TORCH_FREE = ("studies", "volumes", "phantom", "adapters", "preprocessing", "doctor", "evaluation", "experiments")
 
 
 def imported_rooms(path: Path) -> Iterator[str]:

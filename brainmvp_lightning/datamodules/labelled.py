@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -155,6 +155,9 @@ class LabelledDataModule(StudyDataModule):
             spacing_mm=(self.cache.spacing_mm,) * 3,
             centre_mm=centre_mm(self.cache.studies),
             crop_size=self.crop_size,
+            placement=self.loading.placement,
+            clip=asdict(self.loading.clip),
+            recipe=self.cache.recipe,
         )
 
     def studies(self, split: str) -> StudySelection:

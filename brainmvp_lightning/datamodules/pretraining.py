@@ -150,6 +150,7 @@ class PretrainDataModule(StudyDataModule):
             spacing_mm=(self.cache.spacing_mm,) * 3,
             centre_mm=centre_mm(self.cache.studies),
             crop_size=self.crop_size,
+            placement=self.placement,
         )
 
     def studies(self, split: str) -> StudySelection:

@@ -1,4 +1,4 @@
-"""Contract of a loss head."""
+"""Contracts of heads: those that score themselves, and those that answer a task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,50 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 
-class LossHead(nn.Module, ABC):
+class Head(nn.Module, ABC):
+    """Anything that reads the features of a backbone."""
+
+
+class TaskHead(Head):
+    """Answers a task from an image and the features of a backbone.
+
+    A subclass takes the backbone it reads and the number of outputs as its only positional
+    arguments.
+
+    Attributes:
+        num_outputs: Channels of an answer.
+        num_auxiliary: Auxiliary answers for deep supervision, at most.
+    """
+
+    num_outputs: int
+    num_auxiliary: int = 0
+
+    @abstractmethod
+    def forward(
+        self, image: Tensor, features: list[Tensor], *, auxiliary: bool = False
+    ) -> list[Tensor]:
+        """Return answers as logits, the true one first.
+
+        Args:
+            image: What the backbone saw, ``b c x y z``.
+            features: What it made of it, finest level first.
+            auxiliary: Whether answers from coarser levels follow, the coarsest first, in the shape
+                of the first: deep supervision.
+
+        Returns:
+            ``b num_outputs x y z`` each for segmentation, ``b num_outputs`` for classification.
+        """
+
+    def pretrained_names(self) -> dict[str, str]:
+        """Return which tensors can start from those of a reconstruction decoder.
+
+        Names in this head to names in the decoder, such as ``up.0.weight``; shapes may differ, then
+        nothing is taken.
+        """
+        return {}
+
+
+class LossHead(Head):
     """Predicts from the features of a backbone and scores the prediction.
 
     A subclass takes the backbone it reads as its only positional argument and passes the schedule

@@ -1,0 +1,1 @@
+"""How well predictions agree with annotations, without leaving out what failed."""

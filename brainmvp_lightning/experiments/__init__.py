@@ -1,0 +1,1 @@
+"""Studies that compare many runs: plans, local processes, tables and plots."""
