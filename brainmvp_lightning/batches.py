@@ -154,6 +154,8 @@ class LabelledDescription(DataDescription):
     """Structures behind the values 0, 1, ... of an annotation of classes; 0 is the background."""
     label_regions: tuple[tuple[str, ...], ...] = ()
     """For each of these values the regions it belongs to."""
+    label_values: tuple[int, ...] = ()
+    """Value of each of these structures in the files; empty if the data sets do not agree."""
     class_names: tuple[str, ...] = ()
     """What studies are classified into; a target class is an index into it."""
     class_weights: tuple[float, ...] = ()

@@ -15,12 +15,14 @@ from brainmvp_lightning import __version__
 COMMANDS = {
     "prepare": ("prepare", "turn the NIfTI files of a cohort into a cache, once"),
     "doctor": ("doctor", "check a cohort before hours of work, and suggest fixes"),
-    "fit": ("trainer", "train: pre-training now, fine-tuning later; a YAML file says what"),
-    "validate": ("trainer", "run the validation of a task"),
-    "test": ("trainer", "run the test of a task"),
-    "predict": ("trainer", "run the prediction of a task"),
+    "fit": ("trainer", "pre-train or fine-tune; a YAML file says what"),
+    "validate": ("trainer", "score a checkpoint on the validation studies"),
+    "test": ("trainer", "score a checkpoint on the test studies, case by case"),
+    "predict": ("trainer", "write the predictions of a fine-tuned network for a prepared cohort"),
+    "segment": ("segment", "predict for raw images, on their own grids"),
+    "experiment": ("experiment", "compare many runs: label efficiency, ablation"),
     "list": ("components", "show registered backbones, masking, heads, methods and adapters"),
-    "weights": ("weights", "inspect and import checkpoints, the published ones too"),
+    "weights": ("weights", "inspect, import and export checkpoints, the published ones too"),
     "demo": ("demo", "the whole way on a small cohort made from real anatomy"),
 }
 

@@ -14,7 +14,7 @@ from brainmvp_lightning.heads.contrastive import InfoNCEHead
 from brainmvp_lightning.masking.blocks import GridBlocks
 from brainmvp_lightning.methods.brainmvp import BrainMVP
 from brainmvp_lightning.methods.templates import TemplateOptions
-from brainmvp_lightning.tasks.base import AdamWOptions
+from brainmvp_lightning.tasks.optimisation import AdamWOptions
 from brainmvp_lightning.tasks.pretrain import PretrainTask
 
 TEMPLATES = TemplateOptions(shape=(24, 24, 24), lr_scale=10.0)

@@ -21,6 +21,10 @@ class SyntheticAdapter(Adapter):
         spacing_mm: Resolution of the simulated anatomy; 1 is full resolution.
         seed: The same seed gives the same bytes.
         workers: Processes that make studies.
+        diagnoses: Findings that the studies have in turn, such as HGG and LGG; by default those of
+            each site, healthy people among them.
+        modalities: What every study holds; by default subsets of all sizes.
+        label_scheme: What annotations are said to be; brats2023 fits where all are gliomas.
     """
 
     def __init__(
@@ -30,6 +34,9 @@ class SyntheticAdapter(Adapter):
         spacing_mm: float = 2.0,
         seed: int = 0,
         workers: int = 2,
+        diagnoses: list[str] | None = None,
+        modalities: list[str] | None = None,
+        label_scheme: str = "demo",
     ) -> None:
         super().__init__()
         self.root = root
@@ -37,6 +44,9 @@ class SyntheticAdapter(Adapter):
         self.spacing_mm = spacing_mm
         self.seed = seed
         self.workers = workers
+        self.diagnoses = diagnoses or []
+        self.modalities = modalities or []
+        self.label_scheme = label_scheme
 
     def scans(self, vocabulary: ModalityVocabulary) -> list[Scan]:
         """Make the cohort where it is missing and return its scans; see `Adapter.scans`."""
@@ -50,8 +60,10 @@ class SyntheticAdapter(Adapter):
             seed=self.seed,
             workers=self.workers,
             progress=self.progress,
+            diagnoses=self.diagnoses,
+            modalities=self.modalities,
         )
-        tree = BidsAdapter(self.root, dataset="demo", label_scheme="demo")
+        tree = BidsAdapter(self.root, dataset="demo", label_scheme=self.label_scheme)
         scans = tree.scans(vocabulary)
         self.problems = tree.problems
         return scans

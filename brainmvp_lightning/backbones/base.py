@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
@@ -15,14 +16,23 @@ class Backbone(nn.Module, ABC):
         feature_channels: Channels of each level of the pyramid.
         strides: Down-sampling factor of each level; the image's size must be a multiple of the
             last one.
+        fine_channels: Channels that decoders use at the resolutions finer than the pyramid, from
+            full resolution on, each half of the one before; where there are none, they use those
+            of the finest level.
         decoder: Name of the reconstruction decoder that the authors of this network paired it
             with, ``"transposed"`` or ``"residual"``.
+        segmentation_head: Registered name of the head they paired it with for segmentation.
+        stems: Names of the tensors whose axis 1 is the channels of the image, such as
+            ``stages.0.entry.weight``.
     """
 
     in_channels: int
     feature_channels: tuple[int, ...]
     strides: tuple[int, ...]
+    fine_channels: tuple[int, ...] = ()
     decoder: str = "transposed"
+    segmentation_head: str = "uniunet"
+    stems: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -31,6 +41,28 @@ class Backbone(nn.Module, ABC):
         Raises:
             ValueError: If a side of the image is no multiple of ``strides[-1]``.
         """
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """Return all parameters, each once, in groups of rising depth.
+
+        There is one group for each child of ``self.stages``, or a single one without that
+        attribute. What is registered before the stages, such as a patch embedding, belongs to the
+        first group; what is registered after them, such as a final norm, to the last.
+        """
+        stages: Iterable[nn.Module] = getattr(self, "stages", ())
+        depths = {
+            parameter: depth
+            for depth, stage in enumerate(stages)
+            for parameter in stage.parameters()
+        }
+        last = max(depths.values(), default=0)
+        groups: list[list[nn.Parameter]] = [[] for _ in range(last + 1)]
+        outside = 0  # depth of what belongs to no stage
+        for parameter in self.parameters():
+            if parameter in depths:
+                outside = last
+            groups[depths.get(parameter, outside)].append(parameter)
+        return groups
 
     def check_image(self, image: Tensor) -> None:
         """Raise a `ValueError` unless `image` has the channels and sizes this network takes."""

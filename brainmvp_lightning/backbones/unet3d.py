@@ -33,6 +33,8 @@ class UNET3D(Backbone):
     """
 
     decoder = "residual"
+    segmentation_head = "residual_unet"
+    stems = ("stages.0.entry.weight",)
 
     def __init__(
         self,

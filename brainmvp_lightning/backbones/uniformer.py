@@ -50,6 +50,7 @@ class UniFormer(Backbone):
     """
 
     decoder = "transposed"
+    stems = ("stages.0.entry.conv.weight",)
 
     def __init__(
         self,

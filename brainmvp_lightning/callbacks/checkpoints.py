@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -67,11 +67,48 @@ class LastCheckpoint(ModelCheckpoint):
             self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps ``checkpoints/best.ckpt`` in the run folder: the best validation so far.
+
+    Args:
+        monitor: Logged metric that decides; by default the task's own, such as ``val/dice``.
+        mode: Whether ``"max"`` or ``"min"`` is best.
+    """
+
+    def __init__(self, monitor: str | None = None, mode: Literal["max", "min"] = "max") -> None:
+        super().__init__(
+            filename="best",
+            monitor=monitor or "val/dice",
+            mode=mode,
+            save_top_k=1,
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+        )
+        self._is_chosen = monitor is not None
+
+    @property
+    def state_key(self) -> str:
+        """Return a key that does not depend on the metric, which is known late."""
+        return "BestCheckpoint"
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Choose the folder, and the metric of the task."""
+        if not self._is_chosen:
+            self.monitor = getattr(pl_module, "monitor", self.monitor)
+        if self.dirpath is None:
+            self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+        with warnings.catch_warnings():
+            # A run folder that holds a checkpoint is what resuming is about.
+            warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+            super().setup(trainer, pl_module, stage)
+
+
 class SaveRunConfig(SaveConfigCallback):
     """Writes the resolved configuration to ``config.yaml`` in the run folder.
 
     A resumed or repeated run overwrites it; each start is also kept beside its log, as
-    ``logs/version_<n>/config.yaml``.
+    ``logs/version_<n>/config.yaml``. Other commands than ``fit`` leave it alone, because they take
+    other options; theirs is ``config_test.yaml`` and the like.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed through
@@ -79,7 +116,8 @@ class SaveRunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file; Lightning calls this on the first process only."""
-        del pl_module, stage
+        del pl_module
+        name = "config.yaml" if stage == "fit" else f"config_{getattr(stage, 'value', stage)}.yaml"
         folders = {Path(trainer.default_root_dir)}
         # Not trainer.log_dir: that asks all processes, and the others are not here.
         log_dir = getattr(trainer.logger, "log_dir", None)
@@ -89,7 +127,7 @@ class SaveRunConfig(SaveConfigCallback):
             folder.mkdir(parents=True, exist_ok=True)
             self.parser.save(
                 self.config,
-                folder / "config.yaml",
+                folder / name,
                 skip_none=False,
                 overwrite=True,
                 multifile=self.multifile,

@@ -9,6 +9,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
+_SHOWN = ("train/total", "val/total", "val/dice", "val/auc")
+
 
 def progress_bar() -> ProgressBar:
     """Return a rich bar where standard output is a terminal, else one line an epoch."""
@@ -44,14 +46,24 @@ class EpochLines(ProgressBar):
         del pl_module
         if not self._is_enabled:
             return
-        epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 0
+        epoch = trainer.current_epoch + 1
         seconds = (time.monotonic() - self._started) / (epoch - self._first_epoch)
         metrics = trainer.callback_metrics
-        shown = [
-            f"{k} {float(metrics[k]):.4f}" for k in ("train/total", "val/total") if k in metrics
-        ]
-        left = f"{seconds * (last - epoch):.0f} s left" if last > 0 else ""
+        shown = [f"{name} {float(metrics[name]):.4f}" for name in _SHOWN if name in metrics]
+        whole, left = _planned(trainer, epoch)
+        seconds_left = f"{seconds * left:.0f} s left" if left is not None else ""
         sys.stdout.write(
-            f"epoch {epoch}/{last}  {'  '.join(shown)}  {seconds:.1f} s/epoch  {left}\n"
+            f"epoch {epoch}{whole}  {'  '.join(shown)}  {seconds:.1f} s/epoch  {seconds_left}\n"
         )
         sys.stdout.flush()
+
+
+def _planned(trainer: pl.Trainer, epoch: int) -> tuple[str, float | None]:
+    """Return the length of the run for a line, and the epochs that are left, if that is known."""
+    if trainer.max_steps > 0:
+        per_epoch = trainer.global_step / max(1, epoch)
+        left = max(0.0, (trainer.max_steps - trainer.global_step) / max(1.0, per_epoch))
+        return f" (step {trainer.global_step}/{trainer.max_steps})", left
+    if (trainer.max_epochs or 0) > 0:
+        return f"/{trainer.max_epochs}", float((trainer.max_epochs or 0) - epoch)
+    return "", None

@@ -1,4 +1,4 @@
-"""``brainmvp demo``: cohort, preparation, pre-training, pictures and numbers, in minutes."""
+"""``brainmvp demo``: cohort, pre-training, fine-tuning, pictures and numbers, in minutes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from brainmvp_lightning.commands.demo_scores import DemoScores, score_demo
+from brainmvp_lightning.commands.demo_segmentation import DemoFolders, fine_tune, segment_one
 from brainmvp_lightning.commands.parsing import make_parser
 from brainmvp_lightning.commands.prepare import main as prepare
 from brainmvp_lightning.commands.shipped import config_file
@@ -32,6 +33,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="results")
     parser.add_argument("--epochs", type=int, default=None, help="epochs of the first network")
     parser.add_argument("--second_epochs", type=int, default=2, help="epochs of unet3d; 0: none")
+    parser.add_argument("--steps", type=int, default=None, help="steps of the fine-tuning; 0: none")
     options = parser.parse_args(argv)
     started = time.monotonic()
     _say(1, f"a cohort of real .nii.gz files in {options.data}, prepared into {options.cache}")
@@ -58,8 +60,18 @@ def main(argv: list[str]) -> int:
         _say(3, f"the same with a small unet3d, by overriding --model.backbone, into {second}")
         length = ["--trainer.max_epochs", str(options.second_epochs)]
         train(_fit(config, options.cache, second, "--model.backbone", UNET3D, *length))
+    if options.steps != 0:
+        _segment(DemoFolders(options.data, options.cache, options.runs), options.steps)
     _write_summary(first, scores, time.monotonic() - started)
     return 0
+
+
+def _segment(folders: DemoFolders, steps: int | None) -> None:
+    run = folders.runs / "segment"
+    _say(4, f"fine-tuning a segmentation from that encoder, and its test, into {run}")
+    fine_tune(folders, *([] if steps is None else ["--trainer.max_steps", str(steps)]))
+    _say(5, f"raw files of a test study to labels on their own grid, into {run / 'raw'}")
+    segment_one(folders, run)
 
 
 def score_run(run: Path) -> DemoScores:
@@ -86,7 +98,7 @@ def _fit(config: Path, cache: Path, run: Path, *more: str) -> list[str]:
 
 
 def _say(number: int, text: str) -> None:
-    sys.stdout.write(f"\n[{number}/3] {text}\n")
+    sys.stdout.write(f"\n[{number}/5] {text}\n")
     sys.stdout.flush()
 
 
@@ -113,5 +125,6 @@ def _write_summary(run: Path, scores: DemoScores, seconds: float) -> None:
         f"templates  {run / 'templates'}  (NIfTI)",
         f"encoder    {run / 'encoder.safetensors'}",
         f"numbers    {run / 'summary.json'}, {run / 'logs'}",
+        f"segmented  {run.parent / 'segment' / 'raw'}, {run.parent / 'segment' / 'pictures'}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")

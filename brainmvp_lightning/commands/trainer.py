@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -15,10 +16,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
 from brainmvp_lightning.backbones.registry import BACKBONES
-from brainmvp_lightning.callbacks.checkpoints import LastCheckpoint, SaveRunConfig
+from brainmvp_lightning.callbacks.case_tables import CaseTables
+from brainmvp_lightning.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, SaveRunConfig
 from brainmvp_lightning.callbacks.console import progress_bar
 from brainmvp_lightning.callbacks.encoder_export import EncoderExport
 from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
+from brainmvp_lightning.callbacks.prediction_writer import PredictionWriter
 from brainmvp_lightning.commands.parsing import TeachingParser, inner_reason
 from brainmvp_lightning.datamodules.base import StudyDataModule
 from brainmvp_lightning.datamodules.classification import ClassificationDataModule
@@ -30,20 +33,29 @@ from brainmvp_lightning.datamodules.whole_volume import WholeVolumeDataModule
 from brainmvp_lightning.heads.registry import HEADS
 from brainmvp_lightning.masking.registry import MASKING
 from brainmvp_lightning.methods.registry import METHODS
-from brainmvp_lightning.tasks.base import AdamWOptions, Task
+from brainmvp_lightning.tasks.base import SetupError, Task
+from brainmvp_lightning.tasks.classification import ClassificationTask
+from brainmvp_lightning.tasks.optimisation import AdamWOptions
 from brainmvp_lightning.tasks.pretrain import PretrainTask
+from brainmvp_lightning.tasks.segmentation import SegmentationTask
 from brainmvp_lightning.volumes.cache import CacheError
+from brainmvp_lightning.weights.errors import WeightsError
 
 SUMMARY = "train, validate, test or predict with a task and a data module from YAML"
 
 # Imported so that YAML can name them by class alone.
 SHIPPED = (
     PretrainTask,
+    SegmentationTask,
+    ClassificationTask,
     PretrainDataModule,
     SegmentationDataModule,
     ClassificationDataModule,
     WholeVolumeDataModule,
+    BestCheckpoint,
     LastCheckpoint,
+    CaseTables,
+    PredictionWriter,
     EncoderExport,
     ReconstructionPictures,
     TemplatePictures,
@@ -101,6 +113,9 @@ class BrainMVPCLI(LightningCLI):
         chosen = any(isinstance(callback, ProgressBar) for callback in config["callbacks"] or ())
         if not chosen and config.get("enable_progress_bar") is not False:
             callbacks = [*callbacks, progress_bar()]
+        for kind in (CaseTables, PredictionWriter):  # results are written, asked for or not
+            if not any(isinstance(callback, kind) for callback in config["callbacks"] or ()):
+                callbacks = [*callbacks, kind()]
         return super()._instantiate_trainer(config, callbacks)
 
     def instantiate_classes(self) -> None:
@@ -112,10 +127,33 @@ class BrainMVPCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Look at the data before any work."""
+        self.model.resumes = bool(self._chosen("ckpt_path"))
         try:
             self.model.check(self.datamodule, validates=bool(self.trainer.limit_val_batches))
         except (ValueError, OSError, CacheError) as error:
             _stop("fit", error)
+
+    def before_validate(self) -> None:
+        """See that there is something to validate."""
+        self._check_checkpoint()
+
+    def before_test(self) -> None:
+        """See that there is something to test."""
+        self._check_checkpoint()
+
+    def before_predict(self) -> None:
+        """See that there is something to predict with."""
+        self._check_checkpoint()
+
+    def _check_checkpoint(self) -> None:
+        path = self._chosen("ckpt_path")
+        try:
+            check_checkpoint(path, str(self.trainer.default_root_dir))
+        except ValueError as error:
+            _stop(self.subcommand or "", error)
+
+    def _chosen(self, option: str) -> Any:  # noqa: ANN401 - any option
+        return self.config_init[self.subcommand].get(option)
 
 
 def main(argv: list[str]) -> int:
@@ -129,7 +167,7 @@ def main(argv: list[str]) -> int:
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
     try:
         BrainMVPCLI(argv)
-    except ResumeError as error:
+    except (ResumeError, SetupError, WeightsError) as error:
         _stop(argv[0], error)
     except RuntimeError as error:
         # torch's own signal handler may be the first to notice, in the middle of a step.
@@ -138,6 +176,20 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"brainmvp {argv[0]}: error: {WORKER_KILLED}\n")
         return 1
     return 0
+
+
+def check_checkpoint(path: str | None, run: str) -> None:
+    """See that a checkpoint is named and there.
+
+    Raises:
+        ValueError: If not; the message lists those of the run.
+    """
+    if path in ("last", "best", "hpc", "registry") or (path and Path(path).exists()):
+        return
+    found = [str(known) for known in sorted(Path(run).glob("checkpoints/*.ckpt"))]
+    listed = f" (there are: {', '.join(found)})" if found else ""
+    what = f"there is no checkpoint {path}" if path else "there is nothing to run without weights"
+    raise ValueError(f"{what}; give one with --ckpt_path{listed}")
 
 
 def nulls_as_configs(words: list[str]) -> list[str]:

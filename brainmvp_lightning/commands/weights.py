@@ -1,11 +1,11 @@
-"""``brainmvp weights``: look into checkpoints, and turn released ones into our format."""
+"""``brainmvp weights``: look into checkpoints, turn released ones into our format, export ours."""
 
 from __future__ import annotations
 
 import difflib
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,21 @@ import yaml
 from torch import Tensor, nn
 
 from brainmvp_lightning.backbones.base import Backbone
-from brainmvp_lightning.backbones.unet3d import UNET3D
-from brainmvp_lightning.backbones.uniformer import UniFormer
+from brainmvp_lightning.backbones.registry import BACKBONES
 from brainmvp_lightning.commands.parsing import make_parser
+from brainmvp_lightning.commands.weights_export import export
 from brainmvp_lightning.heads.decoders import build_decoder
-from brainmvp_lightning.weights.errors import WeightsError
-from brainmvp_lightning.weights.export import parse_manifest, write_weights
+from brainmvp_lightning.inference.components import build_backbone
+from brainmvp_lightning.weights.errors import UnknownKindError, WeightsError
+from brainmvp_lightning.weights.export import write_weights
 from brainmvp_lightning.weights.load import LoadReport, match_tensors
 from brainmvp_lightning.weights.published import Translation, detect_layout, translate
 from brainmvp_lightning.weights.published_facts import encoder_options, release_manifest
-from brainmvp_lightning.weights.reading import read_metadata, read_tensors
+from brainmvp_lightning.weights.reading import read_tensors
+from brainmvp_lightning.weights.sources import MODEL_FILE, WeightSource, open_source
+from brainmvp_lightning.weights.transfer import TransferOptions, TransferReport, transfer
 
-SUMMARY = "inspect and import checkpoints, the published ones too"
+SUMMARY = "inspect, import and export weights, the published ones too"
 
 UNLICENSED = (
     "converted from a checkpoint of others, whose terms apply; the BrainMVP release states no "
@@ -34,12 +37,16 @@ UNLICENSED = (
 
 
 def main(argv: list[str]) -> int:
-    """Run ``inspect`` or ``import``.
+    """Run ``inspect``, ``import`` or ``export``.
 
     Returns:
         0 if it worked, 2 for a wrong call or a file that cannot be used.
     """
-    actions = {"inspect": _inspect, "import": _import}
+    actions: dict[str, Callable[[list[str]], None]] = {
+        "inspect": _inspect,
+        "import": _import,
+        "export": export,
+    }
     if not argv or argv[0] in ("-h", "--help"):
         sys.stdout.write(_usage())
         return 0
@@ -60,31 +67,54 @@ def main(argv: list[str]) -> int:
 def _usage() -> str:
     return (
         f"brainmvp weights: {SUMMARY}\n\n"
-        "usage: brainmvp weights inspect FILE\n"
+        "usage: brainmvp weights inspect FILE [--for BACKBONE --modalities t1,flair]\n"
         "       brainmvp weights import FILE --output OUT.safetensors [--licence-note TEXT]\n"
+        "       brainmvp weights export FILE --output FOLDER [--format huggingface | monai]\n"
+        "       brainmvp weights export FILE --output OUT.safetensors --format safetensors\n"
     )
 
 
 def _inspect(argv: list[str]) -> None:
-    parser = make_parser("brainmvp weights inspect", "Show what a file of weights holds.")
-    parser.add_argument("file", type=Path, help="safetensors file or PyTorch checkpoint")
-    path: Path = parser.parse_args(argv).file
-    tensors = read_tensors(path)
-    manifest = parse_manifest(path, read_metadata(path))
+    parser = make_parser(
+        "brainmvp weights inspect", "Show what a file of weights holds.", BACKBONES
+    )
+    parser.add_argument("file", type=Path, help="file or folder of weights, a checkpoint, ...")
+    parser.add_argument("--for", dest="backbone", type=str | None, help="backbone to compare with")
+    parser.add_argument("--modalities", type=str, default="t1", help="its channels: t1,t1ce,...")
+    options = parser.parse_args(argv)
+    path: Path = options.file
+    source = _source(path)
+    tensors = read_tensors(path / MODEL_FILE if path.is_dir() else path)
     header = ("tensor", "shape", "type")
     _write_columns([header, *((name, _shape(t.shape), _dtype(t)) for name, t in tensors.items())])
     num_values = sum(tensor.numel() for tensor in tensors.values())
-    _say(f"layout: {_layout_title(tensors, manifest)}")
+    _say(f"layout: {'unknown' if source is None else source.title}")
     _say(f"{len(tensors)} tensors, {num_values:,} values")
-    if manifest is not None:
-        _say("manifest:\n" + yaml.safe_dump(manifest, sort_keys=False, default_flow_style=None))
+    if source is None:
+        return
+    _say(f"network: {source.network}")
+    if detect_layout(tensors) is None and source.manifest:
+        text = yaml.safe_dump(source.manifest, sort_keys=False, default_flow_style=None)
+        _say(f"manifest:\n{text}")
+    if options.backbone is not None:
+        _say(str(_fit(source, options.backbone, options.modalities.split(","))))
 
 
-def _layout_title(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any] | None) -> str:
-    if manifest is not None:
-        return "brainmvp_lightning weights"
-    published = detect_layout(tensors)
-    return "unknown" if published is None else published.title
+def _source(path: Path) -> WeightSource | None:
+    try:
+        return open_source(path)
+    except UnknownKindError:
+        return None
+
+
+def _fit(source: WeightSource, name: str, modalities: Sequence[str]) -> TransferReport:
+    """Tell what a network would take from a file, without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            backbone = build_backbone({"class_path": name}, len(modalities))
+    except ValueError as error:
+        raise WeightsError(f"--for: {error}") from error
+    return transfer(backbone, None, source, modalities, TransferOptions(minimum=0.0))
 
 
 def _import(argv: list[str]) -> None:
@@ -102,7 +132,7 @@ def _import(argv: list[str]) -> None:
     except ValueError as error:
         raise WeightsError(f"{options.file}: {error}") from error
     manifest["licence_note"] = options.licence_note
-    manifest["backbone"] = _describe(networks["encoder"], encoder_options(translation))
+    manifest["backbone"] = _describe(networks["encoder"], translation)
     report = _compare(networks, translation)
     _write_coverage(translation, report)
     missing = [match for match in report.matches if match.status != "loaded"]
@@ -124,16 +154,21 @@ def _check_output(source: Path, output: Path) -> None:
 
 def _build_networks(translation: Translation) -> dict[str, Any]:
     """Build the encoder and decoder that the tensors belong to, without memory for weights."""
-    options = encoder_options(translation)
+    has_decoder = any(name.startswith("decoder.") for name in translation.tensors)
+    in_channels = encoder_options(translation)["in_channels"]
     with torch.device("meta"):
-        if translation.layout.network == "unet3d":
-            backbone: Backbone = UNET3D(**options)
-        else:
-            # Tensors do not tell the width of a head; the published one is 64.
-            head_width = math.gcd(64, *options["widths"][2:])
-            backbone = UniFormer(**options, head_width=head_width)
-        has_decoder = any(name.startswith("decoder.") for name in translation.tensors)
+        backbone = build_backbone(_encoder_spec(translation), in_channels)
         return {"encoder": backbone} | ({"decoder": build_decoder(backbone)} if has_decoder else {})
+
+
+def _encoder_spec(translation: Translation) -> dict[str, Any]:
+    options = encoder_options(translation)
+    sizes = {"widths": options["widths"], "depths": options["depths"]}
+    if translation.layout.network == "unet3d":
+        return {"class_path": "unet3d", "init_args": sizes}
+    # Tensors do not tell the width of a head; the published one is 64.
+    head_width = math.gcd(64, *options["widths"][2:])
+    return {"class_path": "uniformer_small", "init_args": {**sizes, "head_width": head_width}}
 
 
 def _compare(networks: Mapping[str, nn.Module], translation: Translation) -> LoadReport:
@@ -145,12 +180,13 @@ def _compare(networks: Mapping[str, nn.Module], translation: Translation) -> Loa
     return match_tensors(expected, translation.tensors)
 
 
-def _describe(backbone: Backbone, options: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(backbone: Backbone, translation: Translation) -> dict[str, Any]:
     return {
         "class": f"{type(backbone).__module__}.{type(backbone).__qualname__}",
-        **options,
+        **encoder_options(translation),
         "feature_channels": list(backbone.feature_channels),
         "strides": list(backbone.strides),
+        **_encoder_spec(translation),
     }
 
 

@@ -8,41 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_lightning.batches import FileGeometry, Matrix, StudyGeometry
-from brainmvp_lightning.volumes.cache import CachedScan, CachedStudy
+from brainmvp_lightning.batches import FileGeometry, StudyGeometry
 from brainmvp_lightning.volumes.index import StudyIndex, StudySelection
 
 Placement = Literal["centre", "world"]
-
-
-def study_geometry(study: CachedStudy, modalities: Sequence[str]) -> StudyGeometry:
-    """Return all that leads from the stored box back to the files.
-
-    Args:
-        study: Whose geometry.
-        modalities: Scans to tell about; those the study lacks are left out.
-    """
-    return StudyGeometry(
-        affine=[list(row) for row in study.affine],
-        shape=list(study.shape),
-        box_start=list(study.box_start),
-        full_shape=list(study.full_shape),
-        scans=[_file_geometry(study.scan(name)) for name in modalities if name in study.modalities],
-        label=None if study.label is None else _file_geometry(study.label),
-    )
-
-
-def _file_geometry(scan: CachedScan) -> FileGeometry:
-    source = scan.source
-    identity: Matrix = np.eye(4).tolist()
-    return FileGeometry(
-        modality=scan.modality,
-        path=str(source["path"]),
-        affine=[[float(value) for value in row] for row in source["affine"]],
-        shape=[int(edge) for edge in source["shape"]],
-        axcodes=str(source["axcodes"]),
-        to_study=source.get("to_study") or identity,
-    )
 
 
 def file_voxels(

@@ -24,7 +24,7 @@ from brainmvp_lightning.datamodules.samples import (
     collate_volumes,
 )
 from brainmvp_lightning.datamodules.sampling import StudySampler
-from brainmvp_lightning.volumes.cache import Cache, Clip
+from brainmvp_lightning.volumes.cache import Cache, CachedStudy, Clip
 from brainmvp_lightning.volumes.index import StudyIndex, StudySelection
 
 VOLUME_CLIP = Clip(5.0, 95.0, "volume")
@@ -167,6 +167,18 @@ class LabelledDataModule(StudyDataModule):
             ValueError: If none is left.
         """
         return self.candidates.choose(split, self.modalities)
+
+    def record(self, study_id: str) -> CachedStudy:
+        """Return what the cache knows of a study.
+
+        Raises:
+            KeyError: If there is no such study.
+        """
+        return self.cache.studies[self._places[study_id]]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.cache.studies.column("id").tolist())}
 
     def setup(self, stage: str) -> None:
         """Open the cache and check that the split in use is not empty."""

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from brainmvp_lightning.batches import Size
 from brainmvp_lightning.datamodules.channels import ChannelReader
-from brainmvp_lightning.datamodules.geometry import study_geometry
 from brainmvp_lightning.datamodules.samples import LabelledSample
 from brainmvp_lightning.datamodules.sampling import SampleRequest, draw_visit
+from brainmvp_lightning.inference.geometry import resize, study_geometry
 from brainmvp_lightning.volumes.cache import CachedStudy
 
 
@@ -67,20 +65,6 @@ class ResizedStudies(Dataset[LabelledSample]):
             return draw_visit(request, 1, self.resized_to, self.size).start
         x, y, z = ((n - k) // 2 for n, k in zip(self.resized_to, self.size, strict=True))
         return x, y, z
-
-
-def resize(image: NDArray[np.float32], shape: Size) -> NDArray[np.float32]:
-    """Interpolate linearly to another number of voxels; outer edges stay where they are.
-
-    Args:
-        image: ``n c x y z``.
-        shape: Voxels along x, y, z.
-    """
-    resized = F.interpolate(
-        torch.from_numpy(image), size=shape, mode="trilinear", align_corners=False
-    )
-    array: NDArray[np.float32] = resized.numpy()
-    return array
 
 
 def _cut(image: NDArray[np.float32], start: Size, size: Size) -> NDArray[np.float32]:

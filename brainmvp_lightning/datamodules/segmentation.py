@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from brainmvp_lightning.batches import LabelledDescription, Size
+from brainmvp_lightning.datamodules.annotations import read_annotation
 from brainmvp_lightning.datamodules.channels import ChannelReader, LabelReader
 from brainmvp_lightning.datamodules.choosing import Places, StudyChoice
 from brainmvp_lightning.datamodules.labelled import (
@@ -23,6 +25,7 @@ from brainmvp_lightning.datamodules.samples import LabelledSample
 from brainmvp_lightning.datamodules.sampling import SampleRequest, draw_visit
 from brainmvp_lightning.datamodules.targets import LabelTargets
 from brainmvp_lightning.datamodules.whole_volume import WholeStudies
+from brainmvp_lightning.inference.regions import NativeAnnotation
 from brainmvp_lightning.randomness import host_generator, sample_key
 from brainmvp_lightning.studies.labels import LabelScheme, find_scheme, label_schemes
 from brainmvp_lightning.volumes.blocks import BLOCK_EDGE, decode_blocks
@@ -223,6 +226,7 @@ class SegmentationDataModule(LabelledDataModule):
             overlapping=self.overlapping,
             label_names=self.targets.names,
             label_regions=self.targets.regions(),
+            label_values=self.targets.values(),
         )
 
     @property
@@ -268,6 +272,17 @@ class SegmentationDataModule(LabelledDataModule):
                 f"cache {self.cache_path} does not say where annotations lie, which "
                 f"data.label_share {self.plan.label_share} needs; prepare it anew, or set it to 0"
             )
+
+    def annotation(self, study_id: str) -> NativeAnnotation:
+        """Read the annotation of a study on the grid of its own file.
+
+        Raises:
+            VolumeError: If the file is gone, or is no longer the one that was prepared.
+            KeyError: If there is no such study.
+        """
+        study = self.record(study_id)
+        scheme = study.label_scheme or self.label_scheme or ""
+        return read_annotation(Path(self.cache_path), study, self.targets, scheme)
 
     def _scheme(self, name: str | None) -> LabelScheme:
         return find_scheme(name or self.label_scheme or "", self._schemes)

@@ -70,6 +70,20 @@ class LabelTargets:
             for column in self.membership.T
         )
 
+    def values(self) -> tuple[int, ...]:
+        """Return the value that each class has in the files.
+
+        Empty if a class joins several structures, or the schemes number it differently.
+        """
+        tables = self.classes_by_scheme.values()
+        values = [0]
+        for number in range(1, len(self.names)):
+            found = {tuple(np.flatnonzero(table == number).tolist()) for table in tables}
+            if len(found) != 1 or len(next(iter(found))) != 1:
+                return ()
+            values.append(next(iter(found))[0])
+        return tuple(values)
+
     def classes(self, label: NDArray[Any], scheme: str) -> NDArray[np.uint8]:
         """Return the class of each voxel; values the scheme does not know become background.
 

@@ -13,7 +13,6 @@ from torch.utils.data import Dataset
 from brainmvp_lightning.batches import LabelledDescription, Size
 from brainmvp_lightning.datamodules.channels import ChannelReader, LabelReader
 from brainmvp_lightning.datamodules.choosing import Places, StudyChoice
-from brainmvp_lightning.datamodules.geometry import study_geometry
 from brainmvp_lightning.datamodules.labelled import (
     VOLUME_CLIP,
     LabelledDataModule,
@@ -23,6 +22,7 @@ from brainmvp_lightning.datamodules.labelled import (
 from brainmvp_lightning.datamodules.resizing import ResizedStudies, check_crop_fits
 from brainmvp_lightning.datamodules.samples import LabelledSample
 from brainmvp_lightning.datamodules.sampling import SampleRequest
+from brainmvp_lightning.inference.geometry import padded_box, study_geometry
 from brainmvp_lightning.volumes.cache import CachedStudy, Clip
 from brainmvp_lightning.volumes.index import StudyIndex, StudySelection
 
@@ -68,13 +68,6 @@ class WholeStudies(Dataset[LabelledSample]):
             faults=(*channels.faults, *([fault] if fault else [])),
             geometry=study_geometry(study, self.reader.modalities),
         )
-
-
-def padded_box(shape: Size, least: Size) -> tuple[Size, Size]:
-    """Return start and size of the volume that holds a stored box and at least `least` voxels."""
-    pads = [max(0, edge - extent) for extent, edge in zip(shape, least, strict=True)]
-    start = (-(pads[0] // 2), -(pads[1] // 2), -(pads[2] // 2))
-    return start, (shape[0] + pads[0], shape[1] + pads[1], shape[2] + pads[2])
 
 
 class WholeVolumeDataModule(LabelledDataModule):

@@ -1,1 +1,1 @@
-"""Studies that compare many runs: plans, local processes, tables and plots."""
+"""The paper's studies of a pre-training on any prepared cohort: plans, processes, tables, plots."""

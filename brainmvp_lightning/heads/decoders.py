@@ -39,7 +39,8 @@ class TransposedDecoder(nn.Module):
 
     Args:
         backbone: Network whose last level it reads. Each resolution gets the width that the
-            backbone has there; those finer than its pyramid get the width of its finest level.
+            backbone has there; those finer than its pyramid get its `Backbone.fine_channels`, or
+            the width of its finest level if it names none.
 
     Source:
         Published BrainMVP UniFormer: 512 -> 320 -> 128 -> 64 -> 64 -> 1 channels.
@@ -113,6 +114,7 @@ def decoder_widths(backbone: Backbone) -> list[int]:
             f"decoders double the resolution, so the last stride must be a power of two; "
             f"{type(backbone).__name__} has {coarsest}"
         )
-    known = dict(zip(backbone.strides, backbone.feature_channels, strict=True))
+    known = {2**step: width for step, width in enumerate(backbone.fine_channels)}
+    known |= dict(zip(backbone.strides, backbone.feature_channels, strict=True))
     strides = [coarsest >> step for step in range(coarsest.bit_length())]  # coarsest ... 1
     return [known.get(stride, backbone.feature_channels[0]) for stride in strides]

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -17,6 +17,8 @@ from pathlib import Path
 
 from brainmvp_lightning.phantom.anatomy import Anatomy, build_anatomy
 from brainmvp_lightning.phantom.bids import LABELS_FOLDER, write_descriptions, write_json
+from brainmvp_lightning.phantom.contrasts import MODALITIES
+from brainmvp_lightning.phantom.lesions import DIAGNOSES
 from brainmvp_lightning.phantom.plan import StudyPlan, plan_study
 from brainmvp_lightning.phantom.study import write_study
 from brainmvp_lightning.volumes.lock import lock_folder
@@ -37,12 +39,16 @@ class CohortSettings:
         spacing_mm: Resolution; 1 gives files as scanners write them, 2 is eight times faster.
         seed: Not negative.
         recipe: Version of this generator; grows whenever its results change.
+        diagnoses: Findings that the studies have in turn; empty for those of each site.
+        modalities: What every study holds; empty for subsets of all sizes.
     """
 
     num_studies: int
     spacing_mm: float
     seed: int
     recipe: int = 1
+    diagnoses: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lower, upper = _SPACING_RANGE_MM
@@ -54,10 +60,26 @@ class CohortSettings:
             )
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
+        for what, chosen, known in (
+            ("diagnoses", self.diagnoses, tuple(DIAGNOSES)),
+            ("modalities", self.modalities, MODALITIES),
+        ):
+            unknown = [name for name in chosen if name not in known]
+            if unknown:
+                raise ValueError(f"unknown {what} {unknown}; choose from {', '.join(known)}")
 
     def plans(self) -> list[StudyPlan]:
         """Return the plans of all studies."""
-        return [plan_study(self.seed, index) for index in range(self.num_studies)]
+        return [self.plan(index) for index in range(self.num_studies)]
+
+    def plan(self, index: int) -> StudyPlan:
+        """Return the plan of one study."""
+        return plan_study(self.seed, index, self.diagnoses, self.modalities)
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain JSON values; choices that were not made are left out."""
+        plain: dict[str, object] = json.loads(json.dumps(asdict(self)))
+        return {name: value for name, value in plain.items() if value != []}
 
 
 Job = tuple[Path, Path, CohortSettings, int]  # cohort, template, settings, index of the study
@@ -70,6 +92,8 @@ def write_cohort(
     seed: int = 0,
     workers: int = 2,
     progress: Progress | None = None,
+    diagnoses: Sequence[str] = (),
+    modalities: Sequence[str] = (),
 ) -> None:
     """Write a demo cohort, or what is missing of one.
 
@@ -83,13 +107,21 @@ def write_cohort(
         seed: Of all random draws.
         workers: Processes; with 1, everything happens in this one.
         progress: Called with the numbers of finished and of all studies, first at the start.
+        diagnoses: Findings that the studies have in turn; by default those of each site.
+        modalities: What every study holds; by default subsets of all sizes.
 
     Raises:
         ValueError: If a setting is out of range, or the folder holds something else.
         CacheError: If another process is writing the same cohort.
         RuntimeError: If a worker process dies.
     """
-    settings = CohortSettings(num_studies, float(spacing_mm), seed)
+    settings = CohortSettings(
+        num_studies,
+        float(spacing_mm),
+        seed,
+        diagnoses=tuple(diagnoses),
+        modalities=tuple(modalities),
+    )
     root = Path(root)
     if not _claim(root, settings):
         with lock_folder(root / _PARTIAL):
@@ -130,14 +162,14 @@ def _claim(root: Path, settings: CohortSettings) -> bool:
         raise ValueError(
             f"{root} holds files that are not of a demo cohort; choose a new or empty folder"
         )
-    write_json(partial / _FINISHED, asdict(settings))
+    write_json(partial / _FINISHED, settings.to_json())
     return False
 
 
 def _compare(root: Path, found: dict[str, object], settings: CohortSettings) -> None:
     differences = [
         f"{name}={found.get(name)!r} instead of {value!r}"
-        for name, value in asdict(settings).items()
+        for name, value in {**dict.fromkeys(found), **settings.to_json()}.items()
         if found.get(name) != value
     ]
     if differences:
@@ -207,7 +239,7 @@ def _follow_parent() -> None:
 def _make_study(job: Job) -> None:
     """Write one study aside, then move it into place; the scans, which count, come last."""
     root, anatomy_path, settings, index = job
-    plan = plan_study(settings.seed, index)
+    plan = settings.plan(index)
     anatomy = _loaded_template(anatomy_path, settings.spacing_mm)
     with tempfile.TemporaryDirectory(prefix=plan.participant, dir=root / _PARTIAL) as folder:
         scans, labels = Path(folder) / "scans", Path(folder) / "labels"

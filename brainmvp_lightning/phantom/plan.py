@@ -47,14 +47,30 @@ class StudyPlan:
         return next(name for name in _REFERENCE_ORDER if name in self.modalities)
 
 
-def plan_study(seed: int, index: int) -> StudyPlan:
-    """Return the plan of one study; those of other studies do not change it."""
+def plan_study(
+    seed: int,
+    index: int,
+    diagnoses: tuple[str, ...] = (),
+    modalities: tuple[str, ...] = (),
+) -> StudyPlan:
+    """Return the plan of one study; those of other studies do not change it.
+
+    Args:
+        seed: Of the cohort.
+        index: Of the study.
+        diagnoses: Findings, in turn; by default those that the site sees.
+        modalities: What every study holds; by default subsets of all sizes.
+    """
     site = SITES[index % len(SITES)]
     visit = index // len(SITES)
     is_old = bool(generator(seed, index, "age").random() < site.old_share)
     diagnosis = site.diagnoses[visit % len(site.diagnoses)]
+    if diagnoses:
+        diagnosis = diagnoses[index % len(diagnoses)]
     group, member = divmod(index, len(_SUBSET_SIZES))
-    return StudyPlan(index, site, diagnosis, is_old, _draw_subsets(seed, group)[member])
+    chosen = tuple(name for name in MODALITIES if name in modalities)
+    chosen = chosen or _draw_subsets(seed, group)[member]
+    return StudyPlan(index, site, diagnosis, is_old, chosen)
 
 
 def _draw_subsets(seed: int, group: int) -> list[tuple[str, ...]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,7 @@ Registration = Literal["none", "rigid", "affine"]
 BiasCorrection = Literal["none", "n4"]
 
 MASK_RULES = ("none", "file", "deepbet", "hd-bet")
+_VERSIONS = ("codec", "pipeline_version")
 STEPS = ("registration", "template", "template_registration", "brain_mask", "bias_correction")
 
 
@@ -110,10 +112,54 @@ class Recipe:
         plain: dict[str, Any] = json.loads(json.dumps(settings))
         return plain
 
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any], template: str | None = None) -> Recipe:
+        """Return the recipe that `to_json` recorded.
+
+        Args:
+            plain: The settings; versions in it are not looked at.
+            template: File of the template, if the recipe has one: only its name and content are
+                recorded.
+
+        Raises:
+            ValueError: If a setting is unknown or makes no sense, the template is missing, another
+                one or not needed.
+        """
+        settings = {name: value for name, value in plain.items() if name not in _VERSIONS}
+        unknown = sorted(settings.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(
+                f"the recipe has unknown settings ({', '.join(unknown)}); update brainmvp-lightning"
+            )
+        recorded = settings.pop("template", None)
+        _check_template(recorded, template)
+        if "reference" in settings:
+            settings["reference"] = tuple(settings["reference"])
+        return cls(**settings, template=template)
+
     def hash(self) -> str:
         """Return a short digest: equal recipes, and only they, make interchangeable caches."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_template(recorded: str | None, template: str | None) -> None:
+    if recorded is None and template is not None:
+        raise ValueError(f"the recipe moves studies onto no template; leave {template} out")
+    if recorded is None:
+        return
+    name, _, digest = recorded.rpartition(" ")
+    if template is None:
+        raise ValueError(
+            f"the recipe moves all studies onto the template {name} (sha256 {digest}...), which "
+            "is not part of it; name the file"
+        )
+    found = _name_and_digest(Path(template)).rpartition(" ")[2]
+    if found != digest:
+        raise ValueError(
+            f"{template} is not the template {name} of the recipe: its sha256 begins with {found}, "
+            f"not {digest}; give the file that the training data were prepared with"
+        )
 
 
 def _name_and_digest(path: Path) -> str:

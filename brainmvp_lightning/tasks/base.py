@@ -1,41 +1,32 @@
-"""Contract of a task, and how all tasks optimise."""
+"""Contract of a task, and what all tasks do alike."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor
+
+from brainmvp_lightning.batches import LabelledBatch, StudyBatch
+from brainmvp_lightning.randomness import sample_key
 
 
-@dataclass(frozen=True)
-class AdamWOptions:
-    """AdamW with linear warm-up and cosine decay, per step.
-
-    Attributes:
-        learning_rate: Peak learning rate (paper: 3e-4).
-        weight_decay: Decoupled weight decay (paper: 1e-5).
-        betas: Decay rates of the two moments.
-        warmup_epochs: Epochs of linear warm-up (paper: none).
-        final_fraction: Learning rate at the end, as a fraction of the peak.
-
-    Source:
-        BrainMVP, section 4.1.
-    """
-
-    learning_rate: float = 3e-4
-    weight_decay: float = 1e-5
-    betas: tuple[float, float] = (0.9, 0.999)
-    warmup_epochs: float = 0.0
-    final_fraction: float = 0.0
+class SetupError(ValueError):
+    """A task, its checkpoint and the data do not belong together; one sentence with the remedy."""
 
 
 class Task(pl.LightningModule):
     """A LightningModule of this package; its checkpoints load without running code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_faults = 0
+        """Files that could not be read since the start."""
+        self._known_faults: set[str] = set()
+        self.resumes = False
+        """Whether the run goes on from a checkpoint, so that nothing has to be built for it."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out hyper-parameters that are objects.
@@ -64,6 +55,51 @@ class Task(pl.LightningModule):
             ValueError: If the data do not suit the task; the message is one sentence.
         """
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Make torch's own generator, which stochastic layers use, a function of the step."""
+        del batch
+        seed: Any = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
+        epoch, rank = self.current_epoch, self.global_rank
+        torch.manual_seed(sample_key(seed, epoch, batch_idx, rank, "step"))
+
+    def log_interval(self) -> int:
+        """Return the steps between two lines of a log."""
+        trainer: Any = self.trainer
+        return max(1, int(trainer.log_every_n_steps))
+
+    def check_finite(self, terms: Mapping[str, Tensor], batch: StudyBatch | LabelledBatch) -> None:
+        """Stop at the first loss term that is not a number.
+
+        Raises:
+            FloatingPointError: It names the term and the studies of the batch.
+        """
+        # On a GPU the question costs a synchronisation, so it is asked when logging asks anyway.
+        is_due = self.global_step % self.log_interval() == 0
+        if self.device.type != "cpu" and not is_due:
+            return
+        for name, term in terms.items():
+            if not torch.isfinite(term):
+                studies = ", ".join(dict.fromkeys(batch["study"]))
+                raise FloatingPointError(
+                    f"loss term {name!r} is {float(term.detach())} at step {self.global_step}, "
+                    f"in a batch of {studies}; lower the learning rate, train in bf16-mixed or "
+                    "32-true, and look at these studies' intensities"
+                )
+
+    def report_faults(self, batch: StudyBatch | LabelledBatch) -> None:
+        """Name each file that was set aside once, and count."""
+        for fault in batch["faults"]:
+            self.report_fault(f"set aside: {fault}")
+        if not self.trainer.predicting:  # a prediction takes no logs
+            self.log("data/faults", float(self.num_faults), batch_size=1)
+
+    def report_fault(self, fault: str) -> None:
+        """Count a fault; print it the first time."""
+        self.num_faults += 1
+        if fault not in self._known_faults:
+            self._known_faults.add(fault)
+            self.print(f"fault {len(self._known_faults)}: {fault}")
+
 
 def _is_plain(value: Any) -> bool:  # noqa: ANN401 - anything at all
     if isinstance(value, Mapping):
@@ -71,67 +107,3 @@ def _is_plain(value: Any) -> bool:  # noqa: ANN401 - anything at all
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, (bool, int, float, str))
-
-
-def warmup_cosine(step: int, *, num_steps: int, warmup_steps: int, final_fraction: float) -> float:
-    """Return the learning rate of `step` as a fraction of its peak.
-
-    Args:
-        step: Optimiser steps done.
-        num_steps: Optimiser steps of the whole run.
-        warmup_steps: Steps of linear warm-up; step 0 then has one part of `warmup_steps`.
-        final_fraction: Fraction at the end of the run.
-    """
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    progress = min(1.0, (step - warmup_steps) / max(1, num_steps - warmup_steps))
-    return final_fraction + (1 - final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def planned_steps(trainer: pl.Trainer) -> int:
-    """Return the optimiser steps of a whole run.
-
-    Unlike Lightning's ``estimated_stepping_batches`` this does not start the loader's workers,
-    which at that time would not know yet where in an epoch a resumed run is.
-    """
-    if trainer.max_steps >= 0:
-        return trainer.max_steps
-    datamodule: Any = getattr(trainer, "datamodule", None)
-    num_batches = len(datamodule.train_dataloader())
-    limit = trainer.limit_train_batches
-    if isinstance(limit, int):
-        num_batches = min(num_batches, limit)
-    elif limit is not None:
-        num_batches = int(num_batches * limit)
-    per_epoch = math.ceil(num_batches / trainer.accumulate_grad_batches)
-    return per_epoch * max(1, trainer.max_epochs or 1)
-
-
-def configure_adamw(
-    task: pl.LightningModule, groups: Iterable[dict[str, Any]], options: AdamWOptions
-) -> dict[str, Any]:
-    """Return Lightning's optimiser configuration for parameter groups.
-
-    A group may set its own ``lr`` and ``weight_decay``; the schedule scales all alike.
-    """
-    optimizer = torch.optim.AdamW(
-        list(groups),
-        lr=options.learning_rate,
-        betas=options.betas,
-        weight_decay=options.weight_decay,
-        fused=True,
-    )
-    num_steps = planned_steps(task.trainer)
-    per_epoch = num_steps / max(1, task.trainer.max_epochs or 1)
-    warmup_steps = round(options.warmup_epochs * per_epoch)
-
-    def fraction(step: int) -> float:
-        return warmup_cosine(
-            step,
-            num_steps=num_steps,
-            warmup_steps=warmup_steps,
-            final_fraction=options.final_fraction,
-        )
-
-    schedule = {"scheduler": LambdaLR(optimizer, fraction), "interval": "step"}
-    return {"optimizer": optimizer, "lr_scheduler": schedule}

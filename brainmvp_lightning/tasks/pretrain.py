@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from brainmvp_lightning.backbones.base import Backbone
-from brainmvp_lightning.batches import StepInfo, StudyBatch
+from brainmvp_lightning.batches import LabelledDescription, StepInfo, StudyBatch
 from brainmvp_lightning.methods.base import DataNeeds, LossTerms, SSLMethod
-from brainmvp_lightning.randomness import sample_key
-from brainmvp_lightning.tasks.base import AdamWOptions, Task, configure_adamw, planned_steps
+from brainmvp_lightning.tasks.base import Task
+from brainmvp_lightning.tasks.optimisation import AdamWOptions, configure_adamw, planned_steps
 
 
 class PretrainTask(Task):
@@ -40,9 +40,6 @@ class PretrainTask(Task):
         self.optimizer_options = optimizer
         self.pictures: dict[str, Tensor] = {}
         """Volumes of the latest validation, for whoever draws them."""
-        self.num_faults = 0
-        self._known_faults: set[str] = set()
-        """Scans that could not be read since the start."""
         self.max_steps = 0
         """Optimiser steps of the whole run; known once it has begun."""
 
@@ -58,6 +55,11 @@ class PretrainTask(Task):
             ValueError: If one does not suit.
         """
         description = data.describe()
+        if isinstance(description, LabelledDescription):
+            raise ValueError(
+                f"pre-training takes single modalities, but {type(data).__name__} hands out "
+                "aligned channels with annotations; use PretrainDataModule"
+            )
         coarsest = self.backbone.strides[-1]
         if any(side % coarsest for side in description.crop_size):
             raise ValueError(
@@ -87,19 +89,12 @@ class PretrainTask(Task):
         self.max_steps = planned_steps(self.trainer)
         return configure_adamw(self, groups, options)
 
-    def on_train_batch_start(self, batch: StudyBatch, batch_idx: int) -> None:
-        """Make torch's own generator, which stochastic layers use, a function of the step."""
-        del batch
-        seed: Any = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
-        epoch, rank = self.current_epoch, self.global_rank
-        torch.manual_seed(sample_key(seed, epoch, batch_idx, rank, "step"))
-
     def training_step(self, batch: StudyBatch, batch_idx: int) -> Tensor:
         """Return the weighted sum of the method's terms."""
         terms = self._terms(batch, is_training=True)
         total = self._total(terms, batch, "train")
-        self._report_faults(batch)
-        if batch_idx % self._log_interval() == 0:
+        self.report_faults(batch)
+        if batch_idx % self.log_interval() == 0:
             self.log_dict({f"templates/{k}": v for k, v in self.method.step_metrics().items()})
         return total
 
@@ -107,7 +102,7 @@ class PretrainTask(Task):
         """Score corruptions that are the same in every validation."""
         terms = self._terms(batch, is_training=False)
         self._total(terms, batch, "val")
-        self._report_faults(batch)
+        self.report_faults(batch)
         if batch_idx == 0:
             self.pictures = {name: volume.cpu() for name, volume in terms.pictures.items()}
 
@@ -126,7 +121,7 @@ class PretrainTask(Task):
         )
 
     def _total(self, terms: LossTerms, batch: StudyBatch, stage: str) -> Tensor:
-        self._check_finite(terms, batch)
+        self.check_finite(terms.terms, batch)
         weights = self.method.weights(self._step_info(is_training=stage == "train"))
         total = torch.stack([weights[name] * term for name, term in terms.terms.items()]).sum()
         scalars = {"total": total.detach(), **terms.metrics}
@@ -140,29 +135,3 @@ class PretrainTask(Task):
         )
         self.log(f"{stage}/loss", total.detach(), prog_bar=True, logger=False, batch_size=1)
         return total
-
-    def _log_interval(self) -> int:
-        trainer: Any = self.trainer
-        return max(1, int(trainer.log_every_n_steps))
-
-    def _check_finite(self, terms: LossTerms, batch: StudyBatch) -> None:
-        # On a GPU the question costs a synchronisation, so it is asked when logging asks anyway.
-        is_due = self.global_step % self._log_interval() == 0
-        if self.device.type != "cpu" and not is_due:
-            return
-        for name, term in terms.terms.items():
-            if not torch.isfinite(term):
-                studies = ", ".join(dict.fromkeys(batch["study"]))
-                raise FloatingPointError(
-                    f"loss term {name!r} is {float(term.detach())} at step {self.global_step}, "
-                    f"in a batch of {studies}; lower the learning rate, train in bf16-mixed or "
-                    "32-true, and look at these studies' intensities"
-                )
-
-    def _report_faults(self, batch: StudyBatch) -> None:
-        for fault in batch["faults"]:
-            self.num_faults += 1
-            if fault not in self._known_faults:
-                self._known_faults.add(fault)
-                self.print(f"scan set aside ({len(self._known_faults)} so far): {fault}")
-        self.log("data/faults", float(self.num_faults), batch_size=1)

@@ -50,9 +50,19 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[s
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{path}: the manifest is not plain JSON ({error})") from error
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, to_safetensors(tensors, {METADATA_KEY: text}))
+
+
+def to_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the content of a safetensors file with a digest, which `read_safetensors` checks.
+
+    Args:
+        tensors: By name, of any layout, on any device.
+        metadata: More to put into the header.
+    """
     plain = {name: _plain(tensor) for name, tensor in tensors.items()}
-    metadata = {METADATA_KEY: text, DIGEST_KEY: digest(plain), "format": "pt"}
-    write_bytes(path, save(plain, metadata=metadata))
+    content: bytes = save(plain, {**metadata, DIGEST_KEY: digest(plain), "format": "pt"})
+    return content
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -92,12 +92,13 @@ def load_report(
 def match_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> LoadReport:
     """Compare the tensors of a network, of which only the shapes count, with weights."""
     matches = tuple(
-        _match(name, tuple(tensor.shape), tensors.get(name)) for name, tensor in own.items()
+        match_tensor(name, tuple(tensor.shape), tensors.get(name)) for name, tensor in own.items()
     )
     return LoadReport(matches, tuple(name for name in tensors if name not in own))
 
 
-def _match(name: str, shape: tuple[int, ...], weights: Tensor | None) -> TensorMatch:
+def match_tensor(name: str, shape: tuple[int, ...], weights: Tensor | None) -> TensorMatch:
+    """Compare one tensor of a network, of this name and shape, with the one that would fill it."""
     if weights is None:
         return TensorMatch(name, shape, "missing", None)
     found = tuple(weights.shape)

@@ -1,7 +1,8 @@
 """Released BrainMVP checkpoints to our names and axes.
 
 The UniFormer of the release turns its input from (H, W, D) to (D, H, W), hence the kernels of its
-encoder are stored in that order; those of its decoder and of UNET3D are not.
+encoder are stored in that order, and so is the one by which the segmentation head projects the
+image; all others of its decoders are not, nor those of UNET3D.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ from brainmvp_lightning.weights.published_names import (
     unet3d_encoder_name,
     uniformer_decoder_name,
     uniformer_encoder_name,
+    uniunet_head_name,
 )
 
 TEMPLATES = "rep_template"
 
 _Namer = Callable[[str], str | None]
+
+
+def _nameless(name: str) -> None:
+    del name
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,9 @@ class PublishedLayout:
     decoder_prefix: str
     decoder_name: _Namer
     has_turned_kernels: bool
-    """Whether the axes of the encoder's kernels are z x y."""
+    """Whether the axes of the kernels that see the image turned are z x y."""
+    head_name: _Namer = _nameless
+    """Name of a tensor in `heads.uniunet.UniUnet`."""
     leftover_prefixes: tuple[str, ...] = ()
     leftover: str = ""
     """Why tensors with these prefixes are not used where we have no name for them."""
@@ -60,11 +68,10 @@ class Translation:
 
     layout: PublishedLayout
     tensors: dict[str, Tensor]
+    """What was pre-trained: ``encoder.*``, ``decoder.*`` and ``templates``."""
+    head: dict[str, Tensor]
+    """What answers the task of a fine-tuned network: ``head.*``."""
     rows: tuple[TranslatedTensor, ...]
-
-
-def _nameless(name: str) -> None:
-    del name
 
 
 LAYOUTS = (
@@ -99,6 +106,7 @@ LAYOUTS = (
         decoder_prefix="decoder.",
         decoder_name=_nameless,
         has_turned_kernels=True,
+        head_name=uniunet_head_name,
         leftover_prefixes=("decoder.", "ms_out."),
         leftover="belongs to the segmentation decoder",
     ),
@@ -117,7 +125,8 @@ def translate(tensors: Mapping[str, Tensor]) -> Translation:
         tensors: As read from the file, without a leading ``module.``.
 
     Returns:
-        Tensors ``encoder.*``, ``decoder.*`` and ``templates``, and a row for each tensor read.
+        Tensors under our names, and a row for each tensor read. Those of a segmentation head are
+        kept apart: they go with its task, not into a file of pre-trained weights.
 
     Raises:
         WeightsError: If the names are not those of a released checkpoint.
@@ -133,14 +142,13 @@ def translate(tensors: Mapping[str, Tensor]) -> Translation:
     rows = []
     for source, tensor in tensors.items():
         target, is_turned = _target(layout, source, tensor)
-        if target is None:
-            is_known = source.startswith(layout.leftover_prefixes)
-            status = f"not used: {layout.leftover if is_known else 'unknown name'}"
-        else:
+        if target is not None:
             translated[target] = tensor.permute(0, 1, 3, 4, 2) if is_turned else tensor
-            status = "imported, axes turned from z x y" if is_turned else "imported"
+        status = _status(layout, source, target, is_turned)
         rows.append(TranslatedTensor(source, target, tuple(tensor.shape), status))
-    return Translation(layout, translated, tuple(rows))
+    head = {name: tensor for name, tensor in translated.items() if name.startswith("head.")}
+    pretrained = {name: tensor for name, tensor in translated.items() if name not in head}
+    return Translation(layout, pretrained, head, tuple(rows))
 
 
 def _target(layout: PublishedLayout, source: str, tensor: Tensor) -> tuple[str | None, bool]:
@@ -155,4 +163,15 @@ def _target(layout: PublishedLayout, source: str, tensor: Tensor) -> tuple[str |
         name = layout.decoder_name(source.removeprefix(layout.decoder_prefix))
         if name is not None:
             return f"decoder.{name}", False
+    name = layout.head_name(source)
+    if name is not None:
+        reads_image = name.startswith("project.conv.") and tensor.ndim == 5
+        return f"head.{name}", layout.has_turned_kernels and reads_image
     return None, False
+
+
+def _status(layout: PublishedLayout, source: str, target: str | None, is_turned: bool) -> str:
+    if target is None or target.startswith("head."):
+        is_known = source.startswith(layout.leftover_prefixes)
+        return f"not used: {layout.leftover if is_known else 'unknown name'}"
+    return "imported, axes turned from z x y" if is_turned else "imported"

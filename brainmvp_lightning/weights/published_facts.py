@@ -78,7 +78,8 @@ def _describe_templates(templates: Tensor) -> dict[str, Any]:
     affine = [[float(row == column) for column in range(4)] for row in range(4)]
     for axis, side in enumerate(templates.shape[1:]):
         affine[axis][3] = -float(side // 2)
-    return {"modalities": list(TEMPLATE_MODALITIES), "affine": affine}
+    # The published code scales each template by its own extremes before it is used.
+    return {"modalities": list(TEMPLATE_MODALITIES), "affine": affine, "rescale": "minmax"}
 
 
 def _num_blocks(tensors: Mapping[str, Tensor], stage: int) -> int:

@@ -49,6 +49,22 @@ def uniformer_decoder_name(name: str) -> str | None:
     return None
 
 
+def uniunet_head_name(name: str) -> str | None:
+    """Return our name of a tensor of the segmentation head of UniUnet."""
+    if match := re.fullmatch(
+        r"decoder\.decoder([2-5])\.((?:transp_conv|conv_block)\.[\w.]+)", name
+    ):
+        return f"up.{5 - int(match[1])}.{match[2]}"
+    if match := re.fullmatch(r"decoder\.proj1\.(proj|norm)\.(\w+)", name):
+        layer = {"proj": "conv", "norm": "norm"}[match[1]]
+        return f"project.{layer}.{match[2]}"
+    if match := re.fullmatch(r"decoder\.out\.conv\.conv\.(\w+)", name):
+        return f"out.{match[1]}"
+    if match := re.fullmatch(r"ms_out\.(\d+)\.(\w+)", name):
+        return f"auxiliary.{match[1]}.{match[2]}"
+    return None
+
+
 def unet3d_encoder_name(name: str) -> str | None:
     """Return our name of a tensor of the UNET3D encoder."""
     if match := re.fullmatch(r"conv1a\.(\w+)", name):

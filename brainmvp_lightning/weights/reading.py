@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,20 @@ _WRAPPER = "module."  # left by DataParallel
 _TABLES = ("state_dict", "model_state_dict", "model")
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read all tensors of a ``.safetensors`` file or of a PyTorch checkpoint.
+@dataclass(frozen=True)
+class Content:
+    """What a file of weights holds, nothing of which is code."""
 
-    A leading ``module.`` is cut from the names.
+    tensors: dict[str, Tensor]
+    """By name, without a leading ``module.``."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """The plain values of a PyTorch checkpoint beside its tensors, such as hyper-parameters."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The metadata of a ``.safetensors`` file."""
+
+
+def read_content(path: Path) -> Content:
+    """Read all tensors of a ``.safetensors`` file or of a PyTorch checkpoint, and what is said.
 
     Args:
         path: PyTorch checkpoints hold a table of tensors, or one under ``"state_dict"``.
@@ -35,11 +46,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of weights; check the path")
-    is_safetensors = path.suffix == SUFFIX
-    tensors = read_safetensors(path)[0] if is_safetensors else _read_checkpoint(path)
-    if not tensors:
+    if path.suffix == SUFFIX:
+        tensors, metadata = read_safetensors(path)
+        content = Content(tensors, metadata=metadata)
+    else:
+        content = _read_checkpoint(path)
+    if not content.tensors:
         raise WeightsError(f"{path} holds no named tensors; give a file with a 'state_dict'")
-    return {name.removeprefix(_WRAPPER): tensor for name, tensor in tensors.items()}
+    named = {name.removeprefix(_WRAPPER): tensor for name, tensor in content.tensors.items()}
+    return Content(named, content.facts, content.metadata)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of `read_content`, which also says what is raised."""
+    return read_content(path).tensors
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -76,7 +96,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+def _read_checkpoint(path: Path) -> Content:
     damaged = f"{path} is damaged or no PyTorch checkpoint; copy or download it again"
     if not _is_intact(path):
         raise WeightsError(damaged)
@@ -89,7 +109,7 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # a damaged pickle fails in any way there is
         raise WeightsError(damaged) from error
-    return _named_tensors(content)
+    return Content(_named_tensors(content), _plain_values(content))
 
 
 def _is_intact(path: Path) -> bool:
@@ -114,3 +134,17 @@ def _named_tensors(content: Any) -> dict[str, Tensor]:  # noqa: ANN401 - whateve
         if isinstance(content.get(table), Mapping):
             return _named_tensors(content[table])
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _plain_values(content: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever was saved
+    if not isinstance(content, Mapping):
+        return {}
+    return {str(key): value for key, value in content.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:  # noqa: ANN401 - whatever was saved
+    if isinstance(value, Mapping):
+        return all(_is_plain(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str))

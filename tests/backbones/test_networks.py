@@ -6,7 +6,9 @@ from torch import nn
 
 from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.backbones.registry import BACKBONES
+from brainmvp_lightning.backbones.swin_unetr import SwinUNETR
 from brainmvp_lightning.backbones.unet3d import UNET3D
+from brainmvp_lightning.backbones.unetr import UNETR
 from brainmvp_lightning.backbones.uniformer import (
     UniFormer,
     UniFormerBase,
@@ -22,17 +24,34 @@ SMALL = {
     "unet3d": lambda channels, **options: UNET3D(
         channels, widths=(8, 16), depths=(1, 2), **options
     ),
+    "unetr": lambda channels, **options: UNETR(
+        channels,
+        image_size=(32, 32, 32),
+        hidden_width=24,
+        num_layers=4,
+        num_heads=2,
+        mlp_width=32,
+        fine_width=2,
+        **options,
+    ),
+    "swin_unetr": lambda channels, **options: SwinUNETR(
+        channels, width=6, depths=(1, 2, 1, 1), num_heads=(1, 2, 2, 2), window_size=2, **options
+    ),
 }
 EACH = pytest.mark.parametrize("network", SMALL)
+# Those of MONAI have no option for the layout in memory: their norms work on tokens.
+EACH_WITH_LAYOUT = pytest.mark.parametrize("network", ["uniformer", "unet3d"])
+REGISTERED = BACKBONES.names()
+EACH_REGISTERED = pytest.mark.parametrize("name", REGISTERED)
 
 
 def num_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def on_meta(cls: type[Backbone]) -> Backbone:
+def on_meta(cls: type[Backbone], channels: int = 1) -> Backbone:
     with torch.device("meta"):
-        return cls(1)  # type: ignore[call-arg]
+        return cls(channels)  # type: ignore[call-arg]
 
 
 @EACH
@@ -41,9 +60,10 @@ def test_features_have_the_promised_shapes_on_a_non_cubic_image(
     network: str, channels: int
 ) -> None:
     backbone = SMALL[network](channels)
-    features = backbone(torch.rand(2, channels, 16, 32, 48))
+    x, y, z = (max(16, backbone.strides[-1]) * factor for factor in (1, 2, 3))
+    features = backbone(torch.rand(2, channels, x, y, z))
     assert [tuple(level.shape) for level in features] == [
-        (2, width, 16 // stride, 32 // stride, 48 // stride)
+        (2, width, x // stride, y // stride, z // stride)
         for width, stride in zip(backbone.feature_channels, backbone.strides, strict=True)
     ]
 
@@ -63,7 +83,7 @@ def test_gradients_lie_in_memory_like_their_parameters(network: str) -> None:
     assert all(parameter.grad.stride() == parameter.stride() for parameter in backbone.parameters())
 
 
-@EACH
+@EACH_WITH_LAYOUT
 @pytest.mark.parametrize("is_training", [False, True])
 def test_layout_in_memory_does_not_change_features_or_gradients(
     network: str, is_training: bool
@@ -121,18 +141,73 @@ def test_a_wrong_image_is_refused(network: str, shape: tuple[int, ...], message:
         SMALL[network](1)(torch.rand(shape))
 
 
+@EACH_REGISTERED
+def test_stems_are_the_tensors_whose_axis_1_is_the_channels_of_the_image(name: str) -> None:
+    networks = [on_meta(BACKBONES.get(name), channels).state_dict() for channels in (3, 5)]
+    few, many = networks
+    changing = [tensor for tensor in few if few[tensor].shape != many[tensor].shape]
+    assert changing == list(BACKBONES.get(name).stems)
+    assert all(few[stem].shape[1] == 3 and many[stem].shape[1] == 5 for stem in changing)
+
+
+@EACH_REGISTERED
+def test_depth_groups_hold_each_parameter_once_from_stem_to_last_level(name: str) -> None:
+    backbone = on_meta(BACKBONES.get(name))
+    groups = backbone.depth_groups()
+    grouped = [parameter for group in groups for parameter in group]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == set(backbone.parameters())
+    assert set(map(backbone.get_parameter, backbone.stems)) <= set(groups[0])
+
+
+def test_depth_groups_are_the_stages_and_the_final_norm_joins_the_last() -> None:
+    backbone = SMALL["uniformer"](1)
+    *groups, last = backbone.depth_groups()
+    assert groups == [list(stage.parameters()) for stage in backbone.stages[:3]]
+    assert last == [*backbone.stages[3].parameters(), *backbone.norm.parameters()]
+
+
+@pytest.mark.parametrize(("network", "num_groups"), [("unetr", 4), ("swin_unetr", 4)])
+def test_patch_embeddings_join_the_first_of_the_groups(network: str, num_groups: int) -> None:
+    backbone = SMALL[network](1)
+    groups = backbone.depth_groups()
+    first, second = (list(stage.parameters()) for stage in backbone.stages[:2])
+    assert len(groups) == num_groups
+    assert groups[0][-len(first) :] == first
+    assert len(groups[0]) > len(first)
+    assert groups[1] == second
+
+
+def test_a_backbone_without_stages_is_one_depth_group() -> None:
+    class Stem(Backbone):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv3d(1, 2, 1)
+
+        def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+            return [self.conv(image)]
+
+    backbone = Stem()
+    assert backbone.depth_groups() == [[backbone.conv.weight, backbone.conv.bias]]
+
+
 @pytest.mark.parametrize(
     ("cls", "millions"),
-    [(UniFormerTiny, 0.56), (UniFormerSmall, 22.04), (UniFormerBase, 50.45), (UNET3D, 17.59)],
+    [
+        (UniFormerTiny, 0.56),
+        (UniFormerSmall, 22.04),
+        (UniFormerBase, 50.45),
+        (UNET3D, 17.59),
+        (UNETR, 88.34),
+        (SwinUNETR, 8.06),
+    ],
 )
 def test_parameter_counts(cls: type[Backbone], millions: float) -> None:
     assert num_parameters(on_meta(cls)) / 1e6 == pytest.approx(millions, abs=0.1)
 
 
 def test_variants_are_registered_and_keep_the_other_options() -> None:
-    assert {"uniformer_tiny", "uniformer_small", "uniformer_base", "unet3d"} <= set(
-        BACKBONES.names()
-    )
+    assert {"uniformer_tiny", "uniformer_small", "uniformer_base", "unet3d"} <= set(REGISTERED)
     assert UniFormerTiny(1, drop_path=0.2).stages[3].blocks[1].drop_path == pytest.approx(0.2)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from brainmvp_lightning.batches import LabelledBatch
 from brainmvp_lightning.datamodules.classification import ClassificationDataModule
-from brainmvp_lightning.datamodules.resizing import resize
+from brainmvp_lightning.inference.geometry import resize
 from brainmvp_lightning.volumes.cache import Clip
 from tests.datamodules.labelled_cohort import COHORT, Patient, damage, image_of, write_cohort
 

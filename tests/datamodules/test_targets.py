@@ -79,3 +79,10 @@ def test_regions_that_differ_are_an_error() -> None:
 
 def test_demo_regions_come_outside_first() -> None:
     assert targets("demo").names == ("background", "ED", "infarct", "schwannoma", "NCR", "ET")
+
+
+def test_files_keep_their_values_where_all_schemes_number_a_class_alike() -> None:
+    schemes = label_schemes()
+    assert LabelTargets.of([schemes["brats2023"]]).values() == (0, 2, 1, 3)  # SNFH, NCR, ET
+    assert LabelTargets.of([schemes["brats2023"], schemes["brats2021"]]).values() == ()
+    assert LabelTargets.of([schemes["mrbrains13_training"]]).values() == ()  # classes of several

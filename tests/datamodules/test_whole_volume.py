@@ -11,7 +11,8 @@ import pytest
 from brainmvp_lightning.batches import FileGeometry, StudyGeometry, VolumeBatch
 from brainmvp_lightning.commands.prepare import main as prepare
 from brainmvp_lightning.datamodules.geometry import file_voxels
-from brainmvp_lightning.datamodules.whole_volume import WholeVolumeDataModule, padded_box
+from brainmvp_lightning.datamodules.whole_volume import WholeVolumeDataModule
+from brainmvp_lightning.inference.geometry import padded_box
 from brainmvp_lightning.volumes.cache import Cache, Clip
 from tests.datamodules.labelled_cohort import SHAPE
 

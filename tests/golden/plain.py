@@ -13,24 +13,34 @@ Weights = Mapping[str, Tensor]
 
 
 def uniformer(weights: Weights, image: Tensor, head_width: int) -> tuple[list[Tensor], Tensor]:
-    """Stages and reconstruction, computed on ``b c z x y`` as the release does."""
-    x = image.permute(0, 1, 4, 2, 3)
-    stages = []
-    for stage in range(1, 5):
-        x = _embed(weights, f"encoder.uniformer.patch_embed{stage}", x)
-        block = 0
-        while f"encoder.uniformer.blocks{stage}.{block}.pos_embed.weight" in weights:
-            name = f"encoder.uniformer.blocks{stage}.{block}"
-            x = _local(weights, name, x) if stage < 3 else _global(weights, name, x, head_width)
-            block += 1
-        stages.append(x)
-    stages[-1] = _batch_norm(weights, "encoder.uniformer.norm", x)
-    stages = [level.permute(0, 1, 3, 4, 2) for level in stages]
+    """Stages and reconstruction."""
+    stages = _stages(weights, "encoder.uniformer", image, head_width)
     rebuilt = stages[-1]
     for step in (5, 4, 3, 2):
         kernel = weights[f"decoder.decoder{step}.transp_conv.conv.weight"]
         rebuilt = functional.conv_transpose3d(rebuilt, kernel, stride=2)
     return stages, _conv(weights, "decoder.out_1.conv.conv", rebuilt)
+
+
+def uniunet(weights: Weights, image: Tensor, head_width: int) -> list[Tensor]:
+    """Logits, then what is answered from 1/4 and 1/2 resolution."""
+    turned = image.permute(0, 1, 4, 2, 3)
+    projected = _embed(weights, "decoder.proj1", turned, padding=1).permute(0, 1, 3, 4, 2)
+    *finer, level = [projected, *_stages(weights, "encoder", image, head_width)]
+    merged = []
+    for step in (5, 4, 3, 2):
+        level = _merge(weights, f"decoder.decoder{step}", level, finer.pop())
+        merged.append(level)
+    deep = [
+        functional.interpolate(
+            _conv(weights, f"ms_out.{number}", merged[number + 1]),
+            image.shape[2:],
+            mode="trilinear",
+            align_corners=True,
+        )
+        for number in (0, 1)
+    ]
+    return [_conv(weights, "decoder.out.conv.conv", level), *deep]
 
 
 def unet3d(weights: Weights, image: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -48,8 +58,43 @@ def unet3d(weights: Weights, image: Tensor) -> tuple[list[Tensor], Tensor]:
     return levels, _conv(weights, "up1conv", x)
 
 
-def _embed(weights: Weights, name: str, x: Tensor) -> Tensor:
-    x = _conv(weights, f"{name}.proj", x, stride=2)
+def _stages(weights: Weights, prefix: str, image: Tensor, head_width: int) -> list[Tensor]:
+    """Computed on ``b c z x y`` as the release does."""
+    x = image.permute(0, 1, 4, 2, 3)
+    stages = []
+    for stage in range(1, 5):
+        x = _embed(weights, f"{prefix}.patch_embed{stage}", x, stride=2)
+        block = 0
+        while f"{prefix}.blocks{stage}.{block}.pos_embed.weight" in weights:
+            name = f"{prefix}.blocks{stage}.{block}"
+            x = _local(weights, name, x) if stage < 3 else _global(weights, name, x, head_width)
+            block += 1
+        stages.append(x)
+    stages[-1] = _batch_norm(weights, f"{prefix}.norm", x)
+    return [level.permute(0, 1, 3, 4, 2) for level in stages]
+
+
+def _merge(weights: Weights, name: str, coarse: Tensor, fine: Tensor) -> Tensor:
+    kernel = weights[f"{name}.transp_conv.conv.weight"]
+    x = torch.cat([functional.conv_transpose3d(coarse, kernel, stride=2), fine], dim=1)
+    block = f"{name}.conv_block"
+    branch = _standardised(_conv(weights, f"{block}.conv1.conv", x, padding=1))
+    branch = _conv(weights, f"{block}.conv2.conv", _leaky(branch), padding=1)
+    straight = _conv(weights, f"{block}.conv3.conv", x)
+    return _leaky(_standardised(branch) + _standardised(straight))
+
+
+def _standardised(x: Tensor) -> Tensor:
+    variance, mean = torch.var_mean(x, dim=(2, 3, 4), correction=0, keepdim=True)
+    return (x - mean) / (variance + 1e-5).sqrt()
+
+
+def _leaky(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, 0.01 * x)
+
+
+def _embed(weights: Weights, name: str, x: Tensor, **options: int) -> Tensor:
+    x = _conv(weights, f"{name}.proj", x, **options)
     mean, variance = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
     return _scaled(weights, f"{name}.norm", (x - mean) / (variance + 1e-5).sqrt())
 
@@ -92,7 +137,7 @@ def _residual(weights: Weights, name: str, x: Tensor) -> Tensor:
 
 
 def _conv(weights: Weights, name: str, x: Tensor, **options: int) -> Tensor:
-    return functional.conv3d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], **options)
+    return functional.conv3d(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"), **options)
 
 
 def _linear(weights: Weights, name: str, tokens: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 The released weights cannot be shipped. ``*_keys.json`` lists their names and shapes; `fill` gives
 each tensor pseudo-random values that depend on its name alone, so the same "checkpoint" can be
 rebuilt anywhere. ``*.npz`` holds what the released networks compute from it (float32, CPU, eval
-mode, input 2 x 1 x 96^3): for each output 512 values at pseudo-random places, its shape and norm.
+mode, input 2 x 1 x 96^3, and 2 x 4 x 96^3 for the fine-tuning network ``uniunet``): for each output
+512 values at pseudo-random places, its shape and norm.
 """
 
 import json

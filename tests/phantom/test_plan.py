@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from brainmvp_lightning.phantom.cohort import CohortSettings
 from brainmvp_lightning.phantom.contrasts import MODALITIES
 from brainmvp_lightning.phantom.lesions import DIAGNOSES
 from brainmvp_lightning.phantom.plan import plan_study
@@ -101,3 +102,18 @@ def test_motion_between_series_is_at_most_half_a_millimetre_and_degree() -> None
             # Three rotations of at most half a degree make at most their sum.
             angle = np.degrees(np.arccos((np.trace(placement.motion[:3, :3]) - 1) / 2))
             assert angle <= 3 * MAX_MOTION_DEGREES == 1.5
+
+
+def test_findings_and_modalities_can_be_chosen() -> None:
+    plans = [plan_study(0, index, ("HGG", "LGG"), ("t2", "t1")) for index in range(8)]
+    assert [plan.diagnosis for plan in plans] == ["HGG", "LGG"] * 4
+    assert {plan.modalities for plan in plans} == {("t1", "t2")}
+
+
+def test_the_choice_decides_about_a_cohort_and_an_unknown_one_is_named() -> None:
+    plain = CohortSettings(2, 8.0, 0)
+    chosen = CohortSettings(2, 8.0, 0, diagnoses=("HGG",))
+    assert "diagnoses" not in plain.to_json()
+    assert chosen.to_json()["diagnoses"] == ["HGG"]
+    with pytest.raises(ValueError, match="glioma"):
+        CohortSettings(2, 8.0, 0, diagnoses=("glioma",))

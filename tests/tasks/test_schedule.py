@@ -2,7 +2,7 @@
 
 import pytest
 
-from brainmvp_lightning.tasks.base import warmup_cosine
+from brainmvp_lightning.tasks.optimisation import warmup_cosine
 
 
 @pytest.mark.parametrize(

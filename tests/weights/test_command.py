@@ -9,9 +9,11 @@ from brainmvp_lightning.backbones.unet3d import UNET3D
 from brainmvp_lightning.backbones.uniformer import UniFormer
 from brainmvp_lightning.commands.weights import main
 from brainmvp_lightning.heads.decoders import build_decoder
+from brainmvp_lightning.inference.components import build_backbone
 from brainmvp_lightning.weights.export import read_weights
 from brainmvp_lightning.weights.load import load_report
 from tests.golden.stand_ins import checkpoint, write_checkpoint
+from tests.weights.files import write_fine_tuned, write_folder
 
 NETWORKS = {
     "uniformer": lambda: UniFormer(1, widths=(16, 32, 80, 128), head_width=16),
@@ -98,7 +100,7 @@ def test_inspect_shows_our_manifest(
     capsys.readouterr()
     assert main(["inspect", str(output)]) == 0
     text = capsys.readouterr().out
-    assert "layout: brainmvp_lightning weights" in text
+    assert "layout: encoder file" in text
     assert "licence_note: converted from a checkpoint of others" in text
 
 
@@ -159,3 +161,55 @@ def test_wrong_calls_end_with_code_2(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "weights inspect FILE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_manifest_of_an_import_is_enough_to_build_the_backbone(
+    network: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    run_import(checkpoints[network], tmp_path / "out.safetensors")
+    tensors, manifest = read_weights(tmp_path / "out.safetensors")
+    spec = {key: manifest["backbone"][key] for key in ("class_path", "init_args")}
+    backbone = build_backbone(spec, manifest["backbone"]["in_channels"])
+    assert load_report(backbone, tensors, prefix="encoder.", minimum=1.0).coverage == 1.0
+
+
+def test_inspect_shows_a_fine_tuned_network_and_an_exported_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_fine_tuned(tmp_path / "best.ckpt", ("t1", "flair"))
+    write_folder(tmp_path / "model", ("t1", "flair"))
+    for name, title in (
+        ("best.ckpt", "layout: checkpoint of a fine-tuned network"),
+        ("model", "layout: exported fine-tuned network"),
+    ):
+        assert main(["inspect", str(tmp_path / name)]) == 0
+        text = capsys.readouterr().out
+        assert title in text
+        assert "network: unet3d (widths [8, 16], depths [1, 1])" in text
+        assert "modalities: [t1, flair]" in text
+
+
+def test_inspect_tells_what_another_network_would_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = checkpoint("unet3d", 1, with_templates=False)
+    source = str(write_checkpoint(tmp_path / "unet3d.pt", tensors))
+    assert main(["inspect", source, "--for", "unet3d", "--modalities", "t1,t2"]) == 0
+    text = capsys.readouterr().out
+    assert "backbone: 80 of 80 tensors loaded (100.0%)" in text
+    assert "stages.0.entry.weight (32x1x3x3x3 in the file, 32x2x3x3x3 here)" in text
+    assert main(["inspect", source, "--for", "uniformer_tiny"]) == 0
+    assert "backbone: 0 of" in capsys.readouterr().out
+    assert main(["inspect", source, "--for", "unet3"]) == 2
+    assert "did you mean 'unet3d'" in capsys.readouterr().err
+
+
+def test_inspect_lists_the_tensors_of_unknown_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"layer1.weight": torch.ones(2, 3)}, tmp_path / "x.pt")
+    assert main(["inspect", str(tmp_path / "x.pt")]) == 0
+    text = capsys.readouterr().out
+    assert "layer1.weight  2x3" in text
+    assert "layout: unknown" in text

@@ -1,0 +1,116 @@
+"""The second half of the demo: fine-tune, test, segment raw files, look at one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import yaml
+from nibabel.processing import resample_from_to
+
+from brainmvp_lightning.callbacks.drawing import draw_overlay
+from brainmvp_lightning.commands.segment import main as segment
+from brainmvp_lightning.commands.shipped import config_file
+from brainmvp_lightning.commands.trainer import main as train
+from brainmvp_lightning.volumes.cache import Cache, CachedStudy
+
+
+@dataclass(frozen=True)
+class DemoFolders:
+    """Where the demo keeps things.
+
+    Attributes:
+        data: Cohort, as BIDS.
+        cache: Prepared scans.
+        runs: Results.
+    """
+
+    data: Path
+    cache: Path
+    runs: Path
+
+
+def fine_tune(folders: DemoFolders, *more: str) -> Path:
+    """Fine-tune from the demo's encoder and test; return the run folder."""
+    run = folders.runs / "segment"
+    train(
+        [
+            "fit",
+            "--config",
+            str(config_file("demo/segment.yaml")),
+            "--model.weights",
+            str(folders.runs / "pretrain" / "encoder.safetensors"),
+            "--data.cache",
+            str(folders.cache),
+            "--trainer.default_root_dir",
+            str(run),
+            "--trainer.logger.save_dir",
+            str(run),
+            *more,
+        ]
+    )
+    checkpoint = str(run / "checkpoints" / "best.ckpt")
+    train(["test", "--config", str(run / "config.yaml"), "--ckpt_path", checkpoint])
+    return run
+
+
+def segment_one(folders: DemoFolders, run: Path) -> Path | None:
+    """Segment the raw files of the test study with the largest finding; return the picture.
+
+    Returns:
+        None if no test study has a finding.
+    """
+    study = largest_finding(Cache.open(str(folders.cache)))
+    if study is None or study.label is None:
+        return None
+    files = [
+        f"{scan.modality}={folders.cache / scan.source['path']}"
+        for scan in study.scans
+        if scan.modality in _modalities(run)
+    ]
+    out = run / "raw"
+    model = str(run / "checkpoints" / "best.ckpt")
+    code = segment([model, *files, "-o", str(out)])
+    written = sorted(out.glob("*_seg.nii.gz"))
+    if code or not written:
+        raise RuntimeError(f"segmenting {study.id} failed with code {code}; see above")
+    reference = files[0].partition("=")[2]
+    label = folders.cache / study.label.source["path"]
+    picture = run / "pictures" / "overlay.png"
+    _draw(Path(reference), label, written[-1], picture, study.id)
+    return picture
+
+
+def largest_finding(cache: Cache) -> CachedStudy | None:
+    """Return the test study with the largest annotated volume, or None if all are empty."""
+    sizes = {}
+    for study in cache.studies:
+        if study.split == "test" and study.label is not None:
+            label = cache.read_label_crop(study, (0, 0, 0), study.shape)
+            sizes[study.id] = (int((label > 0).sum()), study)
+    size, found = max(sizes.values(), key=lambda item: item[0], default=(0, None))
+    return found if size else None
+
+
+def _modalities(run: Path) -> list[str]:
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    return [str(name) for name in config["data"]["init_args"]["modalities"]]
+
+
+def _draw(image: Path, label: Path, prediction: Path, picture: Path, study: str) -> None:
+    canonical = nib.as_closest_canonical(nib.load(image))
+    annotation = resample_from_to(nib.load(label), canonical, order=0)
+    predicted = nib.as_closest_canonical(nib.load(prediction))
+    sidecar = prediction.with_name(prediction.name.replace(".nii.gz", ".json"))
+    facts = json.loads(sidecar.read_text(encoding="utf-8"))
+    names = {int(value): name for value, name in facts["labels"].items()}
+    draw_overlay(
+        np.asarray(canonical.dataobj, np.float32),
+        {"annotation": np.asarray(annotation.dataobj), "prediction": np.asarray(predicted.dataobj)},
+        picture,
+        names=names,
+        title=f"{study}, a test study",
+    )

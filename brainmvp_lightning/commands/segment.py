@@ -1,0 +1,246 @@
+"""``brainmvp segment``: from NIfTI files and a fine-tuned model to labels on the files' grid."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from rich.console import Console
+
+from brainmvp_lightning.commands.segment_inputs import Inputs, find_inputs
+from brainmvp_lightning.commands.segment_options import build_parser
+from brainmvp_lightning.inference.decisions import Labelling
+from brainmvp_lightning.inference.hub import from_pretrained
+from brainmvp_lightning.inference.loading import WEIGHTS_FILE
+from brainmvp_lightning.inference.model import FineTunedModel
+from brainmvp_lightning.inference.raw_study import RawStudy, read_raw_study, recorded_recipe
+from brainmvp_lightning.inference.sliding_window import WindowOptions
+from brainmvp_lightning.inference.writing import (
+    StudyPrediction,
+    Target,
+    classification_facts,
+    read_header,
+    segmentation_facts,
+    write_facts,
+    write_segmentation,
+)
+from brainmvp_lightning.preprocessing.recipe import Recipe
+from brainmvp_lightning.preprocessing.steps import check_tools
+from brainmvp_lightning.preprocessing.tools import MissingToolError
+from brainmvp_lightning.studies.labels import find_scheme, label_schemes
+from brainmvp_lightning.studies.study import study_id
+from brainmvp_lightning.volumes.errors import CacheError
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is the same for all studies of a call.
+
+    Attributes:
+        model: On its device.
+        recipe: How files are prepared.
+        labelling: From probabilities to labels; None for classification.
+        source: Where the model is from, for the records.
+        windows: Windows and flips.
+        options: What the user asked for.
+    """
+
+    model: FineTunedModel
+    recipe: Recipe
+    labelling: Labelling | None
+    source: dict[str, str]
+    windows: WindowOptions
+    options: Namespace
+
+
+def main(argv: list[str]) -> int:
+    """Run the command.
+
+    Returns:
+        0 if all studies are done, 1 if some could not be used, 2 for a wrong call, 130 if it was
+        interrupted.
+    """
+    options = build_parser().parse_args(argv)
+    console = Console(soft_wrap=True)
+    try:
+        job = _prepare_job(options)
+        studies = find_inputs(options.images, job.model.description.modalities)
+        _check_reference(options.reference, studies, job.model)
+        with _tidy_end():
+            num_failed = sum(not _segment(inputs, job, console) for inputs in studies)
+    except (ValueError, OSError, ImportError, MissingToolError) as error:
+        return _fail(error, 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted; finished studies are kept", 130)
+    if num_failed:
+        _fail(f"{num_failed} of {len(studies)} studies could not be used", 1)
+    return 1 if num_failed else 0
+
+
+def _prepare_job(options: Namespace) -> Job:
+    model = from_pretrained(options.model)
+    model.missing = options.missing or model.missing
+    windows = WindowOptions(options.overlap, batch=options.batch, flips=options.flips)
+    recipe = recorded_recipe(
+        model.description, template=options.template, brain_mask=options.brain_mask
+    )
+    check_tools(recipe)
+    labelling = None
+    if model.task == "segmentation":
+        scheme = options.label_scheme and find_scheme(options.label_scheme, label_schemes())
+        labelling = Labelling.of(model.description, scheme)
+    device = _device(options.device)
+    return Job(model.to(device), recipe, labelling, _source(options.model), windows, options)
+
+
+def _source(name: str) -> dict[str, str]:
+    """Return the name of a model and, if it is here, the digest of its weights."""
+    path = Path(name) / WEIGHTS_FILE if Path(name).is_dir() else Path(name)
+    return {"name": name, **({"sha256": _sha256(path)} if path.is_file() else {})}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} cannot be used here; use auto, cpu or cuda") from error
+    return device
+
+
+def _check_reference(
+    reference: str | None, studies: Sequence[Inputs], model: FineTunedModel
+) -> None:
+    if reference is None:
+        return
+    takes = model.description.modalities
+    if reference not in takes:
+        raise ValueError(f"there is no reference {reference!r}; the model takes {', '.join(takes)}")
+    without = [
+        inputs.name for inputs in studies if not inputs.fault and reference not in inputs.files
+    ]
+    if without:
+        raise ValueError(
+            f"{', '.join(without[:3])} has no {reference} to be the reference; leave --reference "
+            "out, or name another modality"
+        )
+
+
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """Let a request to end, such as that of a batch system, leave no temporary folder behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, frame: object) -> None:
+    del frame
+    sys.exit(128 + number)
+
+
+def _segment(inputs: Inputs, job: Job, console: Console) -> bool:
+    """Do one study; tell what was written, or why not."""
+    try:
+        if inputs.fault:
+            raise ValueError(inputs.fault)
+        paths, notes = _write(inputs, job)
+    except (ValueError, OSError, CacheError, ArithmeticError, torch.OutOfMemoryError) as error:
+        _fail(f"study {inputs.name!r} is set aside: {_reason(error)}", 1)
+        return False
+    for note in notes:
+        sys.stderr.write(f"brainmvp segment: note on {inputs.name!r}: {note}\n")
+    for path in paths:
+        console.print(str(path), markup=False, highlight=False)
+    return True
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, torch.OutOfMemoryError):
+        return "the device has too little memory; use --batch 1, or --device cpu"
+    return str(error)
+
+
+def _write(inputs: Inputs, job: Job) -> tuple[list[Path], list[str]]:
+    """Return the files that were written, and notes."""
+    mask = job.options.brain_mask if job.recipe.brain_mask == "file" else None
+    name = study_id("", inputs.name, "")
+    raw = read_raw_study(
+        name,
+        inputs.files,
+        job.model.description,
+        job.recipe,
+        brain_mask=None if mask is None else Path(mask),
+    )
+    prediction = _predict(raw, job)
+    notes = [*raw.notes, *inputs.skipped]
+    facts = _call_facts(inputs, job, notes)
+    out: Path = job.options.out
+    if job.labelling is None:
+        path = out / f"{name}_class.json"
+        write_facts(path, {**classification_facts(prediction, job.model), **facts})
+        return [path], notes
+    target = _target(raw, job.options.reference)
+    outputs = job.model.output_names if job.options.probabilities else ()
+    paths = write_segmentation(prediction, target, job.labelling, out, outputs)
+    facts = {**segmentation_facts(prediction, job.model, job.labelling, target), **facts}
+    write_facts(out / f"{name}_seg.json", facts)
+    return [*paths, out / f"{name}_seg.json"], notes
+
+
+def _predict(raw: RawStudy, job: Job) -> StudyPrediction:
+    probabilities = job.model.predict_volume(raw.image, raw.present, raw.origin, job.windows)
+    row: Any = {
+        "study": [raw.study],
+        "geometry": [raw.geometry],
+        "present": raw.present,
+        "start": raw.start,
+    }
+    return StudyPrediction.of(row, 0, probabilities, job.model.description.modalities)
+
+
+def _target(raw: RawStudy, reference: str | None) -> Target:
+    scans = raw.geometry["scans"]
+    file = next((scan for scan in scans if scan["modality"] == reference), scans[0])
+    return Target(file, read_header(Path(file["path"])))
+
+
+def _call_facts(inputs: Inputs, job: Job, notes: Sequence[str]) -> dict[str, Any]:
+    """Return what makes the call repeatable, as plain JSON values."""
+    return {
+        "model": job.source,
+        "task": job.model.task,
+        "inputs": {
+            modality: {"path": str(path), "sha256": _sha256(path)}
+            for modality, path in inputs.files.items()
+        },
+        "windows": asdict(job.windows),
+        "device": str(job.model.device),
+        "warnings": list(notes),
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fail(error: Exception | str, code: int) -> int:
+    sys.stderr.write(f"brainmvp segment: {error}\n")
+    return code

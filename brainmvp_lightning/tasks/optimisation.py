@@ -1,0 +1,98 @@
+"""AdamW with warm-up and cosine decay, as all tasks optimise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True)
+class AdamWOptions:
+    """AdamW with linear warm-up and cosine decay, per step.
+
+    Attributes:
+        learning_rate: Peak learning rate (paper: 3e-4).
+        weight_decay: Decoupled weight decay (paper: 1e-5).
+        betas: Decay rates of the two moments.
+        warmup_epochs: Epochs of linear warm-up (paper: none).
+        final_fraction: Learning rate at the end, as a fraction of the peak.
+
+    Source:
+        BrainMVP, section 4.1.
+    """
+
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-5
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_epochs: float = 0.0
+    final_fraction: float = 0.0
+
+
+def warmup_cosine(step: int, *, num_steps: int, warmup_steps: int, final_fraction: float) -> float:
+    """Return the learning rate of `step` as a fraction of its peak.
+
+    Args:
+        step: Optimiser steps done.
+        num_steps: Optimiser steps of the whole run.
+        warmup_steps: Steps of linear warm-up; step 0 then has one part of `warmup_steps`.
+        final_fraction: Fraction at the end of the run.
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, num_steps - warmup_steps))
+    return final_fraction + (1 - final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def planned_steps(trainer: pl.Trainer) -> int:
+    """Return the optimiser steps of a whole run.
+
+    Unlike Lightning's ``estimated_stepping_batches`` this does not start the loader's workers,
+    which at that time would not know yet where in an epoch a resumed run is.
+    """
+    if trainer.max_steps >= 0:
+        return trainer.max_steps
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    num_batches = len(datamodule.train_dataloader())
+    limit = trainer.limit_train_batches
+    if isinstance(limit, int):
+        num_batches = min(num_batches, limit)
+    elif limit is not None:
+        num_batches = int(num_batches * limit)
+    per_epoch = math.ceil(num_batches / trainer.accumulate_grad_batches)
+    return per_epoch * max(1, trainer.max_epochs or 1)
+
+
+def configure_adamw(
+    task: pl.LightningModule, groups: Iterable[dict[str, Any]], options: AdamWOptions
+) -> dict[str, Any]:
+    """Return Lightning's optimiser configuration for parameter groups.
+
+    A group may set its own ``lr`` and ``weight_decay``; the schedule scales all alike.
+    """
+    optimizer = torch.optim.AdamW(
+        list(groups),
+        lr=options.learning_rate,
+        betas=options.betas,
+        weight_decay=options.weight_decay,
+        fused=True,
+    )
+    num_steps = planned_steps(task.trainer)
+    per_epoch = num_steps / max(1, task.trainer.max_epochs or 1)
+    warmup_steps = round(options.warmup_epochs * per_epoch)
+
+    def fraction(step: int) -> float:
+        return warmup_cosine(
+            step,
+            num_steps=num_steps,
+            warmup_steps=warmup_steps,
+            final_fraction=options.final_fraction,
+        )
+
+    schedule = {"scheduler": LambdaLR(optimizer, fraction), "interval": "step"}
+    return {"optimizer": optimizer, "lr_scheduler": schedule}

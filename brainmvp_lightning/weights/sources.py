@@ -1,0 +1,296 @@
+"""Whatever holds pre-trained weights, under the names of our networks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from brainmvp_lightning.weights.errors import UnknownKindError, WeightsError
+from brainmvp_lightning.weights.export import parse_manifest
+from brainmvp_lightning.weights.published import LAYOUTS, detect_layout, translate
+from brainmvp_lightning.weights.published_facts import encoder_options, release_manifest
+from brainmvp_lightning.weights.reading import SUFFIX, Content, read_content
+
+CONFIG_FILE = "config.json"
+MODEL_FILE = f"model{SUFFIX}"
+ENCODER_FILE = f"encoder{SUFFIX}"
+
+ACCEPTED = (
+    "an encoder file (.safetensors) or checkpoint of a pre-training, a checkpoint or exported "
+    f"folder of a fine-tuned network, or a published BrainMVP checkpoint "
+    f"({', '.join(layout.title.partition(', ')[2] for layout in LAYOUTS)})"
+)
+
+_RECONSTRUCTION = re.compile(r"method\.(\w+)\.decoder\.(.+)")
+# The cross-modal decoder is the one that sees true images only.
+_PREFERRED_DECODERS = ("cross_modal", "distillation")
+
+
+SourceKind = Literal["encoder", "pretrained", "fine_tuned", "published"]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightSource:
+    """Pre-trained weights, and what is known of them."""
+
+    path: Path
+    kind: SourceKind
+    title: str
+    """What kind of file it is, in words."""
+    encoder: dict[str, Tensor]
+    """By name in the backbone."""
+    decoder: dict[str, Tensor] = field(default_factory=dict)
+    """Reconstruction decoder, by name in it, such as ``up.0.weight``."""
+    head: dict[str, Tensor] = field(default_factory=dict)
+    """Task head of a fine-tuned network, by name in it."""
+    templates: Tensor | None = None
+    """One volume for each modality, ``s x y z``; the manifest says how they become images."""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    """What the file says of itself; plain JSON values."""
+    modalities: tuple[str, ...] | None = None
+    """Of the channels of the image; None if not known, or if one channel takes any of them."""
+    rest: tuple[str, ...] = ()
+    """Names in the file that are none of these."""
+
+    @property
+    def network(self) -> str:
+        """The backbone in a few words, for messages."""
+        backbone = _mapping(self.manifest.get("backbone"))
+        name = str(backbone.get("class_path") or backbone.get("class") or "").rpartition(".")[2]
+        widths = backbone.get("feature_channels") or backbone.get("widths")
+        options = {"widths": widths} if widths else _mapping(backbone.get("init_args"))
+        if name:
+            told = ", ".join(f"{key} {value}" for key, value in list(options.items())[:3])
+            return f"{name} ({told})" if told else name
+        first, tensor = next(iter(self.encoder.items()))  # `open_source` sees to it
+        shape = "x".join(map(str, tensor.shape))
+        return f"a network of {len(self.encoder)} tensors ({first} of shape {shape}, ...)"
+
+
+def open_source(path: Path) -> WeightSource:
+    """Read pre-trained weights of any kind that we know, without running code from the file.
+
+    Args:
+        path: An encoder file of ours, or the folder of a run that has one; a Lightning checkpoint
+            of a pre-training or of a fine-tuned network; a folder with ``config.json`` and
+            ``model.safetensors``; or a published BrainMVP checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        WeightsError: If it is damaged or of another kind; the message is one sentence.
+    """
+    source = _open(Path(path))
+    if not source.encoder:
+        raise WeightsError(f"{path} ({source.title}) holds no encoder; give {ACCEPTED}")
+    return source
+
+
+def _open(path: Path) -> WeightSource:
+    is_exported = path.name == MODEL_FILE and (path.parent / CONFIG_FILE).is_file()
+    if path.is_dir() or is_exported:
+        return _open_folder(path if path.is_dir() else path.parent)
+    content = read_content(path)
+    manifest = parse_manifest(path, content.metadata)
+    if manifest is not None:
+        return _encoder_file(path, content.tensors, manifest)
+    names = content.tensors
+    if any(name.startswith("model.backbone.") for name in names):
+        return _fine_tuned(path, content)
+    if any(name.startswith("backbone.") for name in names):
+        return pretrained_source(path, content.tensors, content.facts)
+    if detect_layout(names) is not None:
+        return _published(path, content)
+    raise UnknownKindError(
+        f"{path} holds {len(names)} tensors such as {', '.join(list(names)[:3])}, which belong to "
+        f"no kind of file that is known; give {ACCEPTED}"
+    )
+
+
+def pretrained_source(
+    path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> WeightSource:
+    """Return what the tensors of a pre-training task hold.
+
+    Args:
+        path: Where they are from, for messages.
+        tensors: The state of the task: ``backbone.*``, ``method.*``.
+        facts: Of its checkpoint; ``hyper_parameters`` are used where they are there.
+    """
+    configuration = _mapping(facts.get("hyper_parameters"))
+    encoder = _part(tensors, "backbone.")
+    decoder = _reconstruction(tensors)
+    used = {f"backbone.{name}" for name in encoder} | set(decoder.values())
+    manifest: dict[str, Any] = {"configuration": configuration}
+    if "global_step" in facts:
+        manifest["steps"] = facts["global_step"]
+    if "backbone" in configuration:
+        manifest["backbone"] = _mapping(configuration["backbone"])
+    options = _template_options(configuration)
+    templates = tensors.get("method.templates.values")
+    if templates is not None:
+        used |= {name for name in tensors if name.startswith("method.templates.")}
+        manifest |= _place_of_templates(tensors, options)
+    return WeightSource(
+        path=path,
+        kind="pretrained",
+        title="checkpoint of a pre-training",
+        encoder=encoder,
+        decoder={name: tensors[source] for name, source in decoder.items()},
+        templates=templates,
+        manifest=manifest,
+        rest=_others(tensors, used),
+    )
+
+
+def _encoder_file(
+    path: Path, tensors: Mapping[str, Tensor], manifest: dict[str, Any]
+) -> WeightSource:
+    return WeightSource(
+        path=path,
+        kind="encoder",
+        title="encoder file",
+        encoder=_part(tensors, "encoder."),
+        decoder=_part(tensors, "decoder."),
+        templates=tensors.get("templates"),
+        manifest=manifest,
+        modalities=_names(manifest.get("channels")),
+    )
+
+
+def _fine_tuned(path: Path, content: Content) -> WeightSource:
+    # Averaged weights are what was validated, where a run kept them.
+    prefix = "ema.module." if content.facts.get("ema") is True else "model."
+    tensors = _part(content.tensors, prefix)
+    spec = _mapping(content.facts.get("model_spec"))
+    return _task_network(path, "checkpoint of a fine-tuned network", tensors, spec)
+
+
+def _open_folder(folder: Path) -> WeightSource:
+    if not (folder / CONFIG_FILE).is_file() and (folder / ENCODER_FILE).is_file():
+        return _open(folder / ENCODER_FILE)
+    if not (folder / CONFIG_FILE).is_file() or not (folder / MODEL_FILE).is_file():
+        raise FileNotFoundError(
+            f"{folder} is a folder without {CONFIG_FILE} and {MODEL_FILE}, and without "
+            f"{ENCODER_FILE}; give one that 'brainmvp weights export' wrote, or a file of weights"
+        )
+    try:
+        spec = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{folder / CONFIG_FILE} is damaged ({error}); copy it again") from error
+    tensors = read_content(folder / MODEL_FILE).tensors
+    if not isinstance(spec, dict) or not any(name.startswith("backbone.") for name in tensors):
+        raise WeightsError(
+            f"{folder} holds tensors such as {', '.join(list(tensors)[:3])}, not those of a "
+            f"network of this package (backbone.*, head.*); give {ACCEPTED}"
+        )
+    return _task_network(folder, "exported fine-tuned network", tensors, spec)
+
+
+def _task_network(
+    path: Path, title: str, tensors: Mapping[str, Tensor], spec: dict[str, Any]
+) -> WeightSource:
+    encoder, head = _part(tensors, "backbone."), _part(tensors, "head.")
+    used = {f"backbone.{name}" for name in encoder} | {f"head.{name}" for name in head}
+    templates = tensors.get("templates.volumes")
+    if templates is not None:
+        used |= {name for name in tensors if name.startswith("templates.")}
+        spec = {**spec, "templates": {**_mapping(spec.get("templates")), **_reference(tensors)}}
+    return WeightSource(
+        path=path,
+        kind="fine_tuned",
+        title=title,
+        encoder=encoder,
+        head=head,
+        templates=templates,
+        manifest=spec,
+        modalities=_names(_mapping(spec.get("description")).get("modalities")),
+        rest=_others(tensors, used),
+    )
+
+
+def _reference(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the voxel of templates that lies at their centre, where it is not ``shape // 2``."""
+    voxel = tensors.get("templates.reference_voxel")
+    return {} if voxel is None else {"reference_voxel": voxel.tolist()}
+
+
+def _published(path: Path, content: Content) -> WeightSource:
+    try:
+        translation = translate(content.tensors)
+        options = encoder_options(translation)
+        manifest = release_manifest(translation, path)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    manifest["backbone"] = {"class": translation.layout.network, **options}
+    return WeightSource(
+        path=path,
+        kind="published",
+        title=translation.layout.title,
+        encoder=_part(translation.tensors, "encoder."),
+        decoder=_part(translation.tensors, "decoder."),
+        head=_part(translation.head, "head."),
+        templates=translation.tensors.get("templates"),
+        manifest=manifest,
+        rest=tuple(row.source for row in translation.rows if row.target is None),
+    )
+
+
+def _mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a file says
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _names(value: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - whatever a file says
+    is_list = isinstance(value, (list, tuple)) and len(value) > 0
+    return tuple(map(str, value)) if is_list else None
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _others(tensors: Mapping[str, Tensor], used: Iterable[str]) -> tuple[str, ...]:
+    known = set(used)
+    return tuple(name for name in tensors if name not in known)
+
+
+def _reconstruction(names: Iterable[str]) -> dict[str, str]:
+    """Return the names in a reconstruction decoder, and in the task that it is part of."""
+    decoders: dict[str, dict[str, str]] = {}
+    for name in names:
+        if match := _RECONSTRUCTION.fullmatch(name):
+            decoders.setdefault(match[1], {})[match[2]] = name
+    order = [*(key for key in _PREFERRED_DECODERS if key in decoders), *decoders]
+    return decoders[order[0]] if order else {}
+
+
+def _template_options(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    method = _mapping(configuration.get("method"))
+    return _mapping(_mapping(method.get("init_args")).get("templates"))
+
+
+def _place_of_templates(
+    tensors: Mapping[str, Tensor], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return modalities and affine of templates; voxel ``shape // 2`` lies at their centre."""
+    shape = tensors["method.templates.values"].shape[1:]
+    spacing = tensors.get("method.templates.spacing_mm", torch.ones(3)).double()
+    centre = tensors.get("method.templates.centre_mm", torch.zeros(3)).double()
+    affine = torch.eye(4, dtype=torch.float64)
+    affine[:3, :3] = spacing.diag()
+    affine[:3, 3] = centre - spacing * torch.tensor([side // 2 for side in shape])
+    modalities = options.get("modalities")
+    if not modalities:
+        return {}
+    entry = {"modalities": list(modalities), "affine": affine.tolist()}
+    return {"templates": {**entry, "rescale": str(options.get("rescale", "raw"))}}
