@@ -26,7 +26,16 @@ ROWS = (
     {"__main__"},
 )
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
-TORCH_FREE = ("studies", "volumes", "phantom", "adapters", "preprocessing", "doctor", "evaluation", "experiments")
+TORCH_FREE = (
+    "studies",
+    "volumes",
+    "phantom",
+    "adapters",
+    "preprocessing",
+    "doctor",
+    "evaluation",
+    "experiments",
+)
 
 
 def imported_rooms(path: Path) -> Iterator[str]:

@@ -40,6 +40,7 @@ from brainmvp_lightning.tasks.pretrain import PretrainTask
 from brainmvp_lightning.tasks.segmentation import SegmentationTask
 from brainmvp_lightning.volumes.cache import CacheError
 from brainmvp_lightning.weights.errors import WeightsError
+from brainmvp_lightning.weights.reading import is_intact
 
 SUMMARY = "train, validate, test or predict with a task and a data module from YAML"
 
@@ -125,9 +126,16 @@ class BrainMVPCLI(LightningCLI):
         except (ValueError, TypeError, OSError, CacheError) as error:
             _stop(self.subcommand or "", error)
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration alone.
+
+        Lightning would put what the checkpoint was trained with above what the user asks for now.
+        """
+
     def before_fit(self) -> None:
-        """Look at the data before any work."""
-        self.model.resumes = bool(self._chosen("ckpt_path"))
+        """Look at checkpoint and data before any work."""
+        if self._chosen("ckpt_path"):
+            self.model.resumes = self._find_checkpoint(may_be_missing=True)
         try:
             self.model.check(self.datamodule, validates=bool(self.trainer.limit_val_batches))
         except (ValueError, OSError, CacheError) as error:
@@ -135,22 +143,30 @@ class BrainMVPCLI(LightningCLI):
 
     def before_validate(self) -> None:
         """See that there is something to validate."""
-        self._check_checkpoint()
+        self._find_checkpoint()
 
     def before_test(self) -> None:
         """See that there is something to test."""
-        self._check_checkpoint()
+        self._find_checkpoint()
 
     def before_predict(self) -> None:
         """See that there is something to predict with."""
-        self._check_checkpoint()
+        self._find_checkpoint()
 
-    def _check_checkpoint(self) -> None:
-        path = self._chosen("ckpt_path")
+    def _find_checkpoint(self, *, may_be_missing: bool = False) -> bool:
+        """Put the file of a checkpoint in the place of ``last`` or ``best``; tell if there is one.
+
+        A run that is started again before its first checkpoint begins anew.
+        """
+        options = self.config_init[self.subcommand]
+        run = Path(self.trainer.default_root_dir)
+        if may_be_missing and options["ckpt_path"] == "last" and not last_checkpoint(run).exists():
+            return False
         try:
-            check_checkpoint(path, str(self.trainer.default_root_dir))
+            options["ckpt_path"] = str(find_checkpoint(options["ckpt_path"], run))
         except ValueError as error:
             _stop(self.subcommand or "", error)
+        return True
 
     def _chosen(self, option: str) -> Any:  # noqa: ANN401 - any option
         return self.config_init[self.subcommand].get(option)
@@ -178,18 +194,31 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def check_checkpoint(path: str | None, run: str) -> None:
-    """See that a checkpoint is named and there.
+def last_checkpoint(run: Path, name: str = "last") -> Path:
+    """Return where a run keeps its last (or best) checkpoint."""
+    return run / "checkpoints" / f"{name}.ckpt"
+
+
+def find_checkpoint(name: str | None, run: Path) -> Path:
+    """Return the file of a checkpoint.
+
+    Args:
+        name: Its path, or ``last`` or ``best`` for those of the run.
+        run: Folder of the run.
 
     Raises:
-        ValueError: If not; the message lists those of the run.
+        ValueError: If there is none, or it is damaged; the message lists those of the run.
     """
-    if path in ("last", "best", "hpc", "registry") or (path and Path(path).exists()):
-        return
-    found = [str(known) for known in sorted(Path(run).glob("checkpoints/*.ckpt"))]
-    listed = f" (there are: {', '.join(found)})" if found else ""
-    what = f"there is no checkpoint {path}" if path else "there is nothing to run without weights"
-    raise ValueError(f"{what}; give one with --ckpt_path{listed}")
+    path = last_checkpoint(run, name) if name in ("last", "best") else Path(name or "")
+    if not name or not path.is_file():
+        found = ", ".join(str(known) for known in sorted(run.glob("checkpoints/*.ckpt")))
+        what = f"there is no checkpoint {path}" if name else "nothing to run without weights"
+        raise ValueError(f"{what}; give one with --ckpt_path" + (f" ({found})" if found else ""))
+    if not is_intact(path):
+        raise ValueError(
+            f"{path} is damaged or no checkpoint; copy it again, or go on from another one"
+        )
+    return path
 
 
 def nulls_as_configs(words: list[str]) -> list[str]:

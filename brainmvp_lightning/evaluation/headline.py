@@ -13,8 +13,8 @@ def headline(summary: Mapping[str, Any]) -> dict[str, float]:
         summary: Of `summarise` or `summarise_classes`.
 
     Returns:
-        ``dice``, ``hd95_mm``, ``dice_<region>`` and ``hd95_mm_<region>``; or the metrics of classes,
-        by name. What is undefined is left out.
+        ``dice``, ``hd95_mm``, ``dice_<region>`` and ``hd95_mm_<region>``; or the metrics of
+        classes, by name. What is undefined is left out.
     """
     block = summary["blocks"][0]
     if "metrics" in block:

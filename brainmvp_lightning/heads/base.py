@@ -20,10 +20,12 @@ class TaskHead(Head):
     Attributes:
         num_outputs: Channels of an answer.
         num_auxiliary: Auxiliary answers for deep supervision, at most.
+        stems: Names of the weights that read the image itself; axis 1 is its channels.
     """
 
     num_outputs: int
     num_auxiliary: int = 0
+    stems: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(

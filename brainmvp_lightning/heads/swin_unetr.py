@@ -50,6 +50,9 @@ class SwinUNETRHead(TaskHead):
         self.decoder2 = _merge(quarter, half)
         self.decoder1 = _merge(half, half)
         self.out = UnetOutBlock(3, half, num_outputs)
+        # MONAI has the second one where the block changes the number of channels.
+        reading = ("encoder1.layer.conv1.conv.weight", "encoder1.layer.conv3.conv.weight")
+        self.stems = tuple(name for name in reading if name in self.state_dict())
 
     def forward(
         self, image: Tensor, features: list[Tensor], *, auxiliary: bool = False

@@ -45,6 +45,7 @@ class UniUnet(TaskHead):
         self.project: ImageProjection | None = None
         if backbone.strides[0] > 1:
             self.project = ImageProjection(backbone.in_channels, decoder[-1])
+            self.stems = ("project.conv.weight",)
             levels.append((1, decoder[-1]))
         self.up = nn.ModuleList(
             UnetrUpBlock(

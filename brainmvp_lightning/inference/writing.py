@@ -65,19 +65,28 @@ class StudyPrediction:
         return cls(
             study=batch["study"][number],
             geometry=geometry,
-            probabilities=_without_padding(probabilities[number], batch["start"][number], geometry),
+            probabilities=without_padding(
+                probabilities[number], batch["start"][number], geometry
+            ).cpu(),
             missing=tuple(n for n, there in zip(modalities, present, strict=True) if not there),
         )
 
 
-def _without_padding(volume: Tensor, start: Tensor, geometry: StudyGeometry) -> Tensor:
+def without_padding(volume: Tensor, start: Tensor, geometry: StudyGeometry) -> Tensor:
+    """Return what lies in the stored box of a study, ``k x y z``; a vector is left as it is.
+
+    Args:
+        volume: Of a whole volume, perhaps padded, ``k x y z``, or ``k``.
+        start: Its first voxel in the stored box, ``3``.
+        geometry: Of the study.
+    """
     if volume.ndim == 1:
-        return volume.cpu()
-    box = [
+        return volume
+    x, y, z = (
         slice(-first, extent - first)
         for first, extent in zip(start.tolist(), geometry["shape"], strict=True)
-    ]
-    return volume[:, box[0], box[1], box[2]].cpu()
+    )
+    return volume[:, x, y, z]
 
 
 @dataclass(frozen=True, eq=False)

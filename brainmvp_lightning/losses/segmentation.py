@@ -67,7 +67,9 @@ class SegmentationLoss:
             reduction="none",
         )
 
-    def __call__(self, answers: Sequence[Tensor], label: Tensor, share: Tensor) -> dict[str, Tensor]:
+    def __call__(
+        self, answers: Sequence[Tensor], label: Tensor, share: Tensor
+    ) -> dict[str, Tensor]:
         """Return the unweighted terms ``dice`` and ``cross_entropy``, and the weighted ``total``.
 
         Args:

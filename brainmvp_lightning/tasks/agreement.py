@@ -15,14 +15,23 @@ def check_same_network(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> No
     Raises:
         SetupError: If they differ in what decides about tensors or their meaning.
     """
+    check_same_parts(ours, theirs)
+    description = LabelledDescription.from_json(theirs["description"])
+    check_same_data(description, LabelledDescription.from_json(ours["description"]), True)
+
+
+def check_same_parts(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Compare backbone and head, which must have the same class and options.
+
+    Raises:
+        SetupError: If they differ.
+    """
     for part in ("backbone", "head"):
         if ours[part] != theirs[part]:
             raise SetupError(
                 f"the checkpoint holds another {part} ({_text(theirs[part])}) than the "
                 f"configuration ({_text(ours[part])}); use the config.yaml beside the checkpoint"
             )
-    description = LabelledDescription.from_json(theirs["description"])
-    check_same_data(description, LabelledDescription.from_json(ours["description"]), True)
 
 
 def check_same_data(

@@ -13,11 +13,13 @@ from torch import Tensor
 from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.batches import LabelledBatch, LabelledDescription
 from brainmvp_lightning.heads.base import TaskHead
+from brainmvp_lightning.inference.components import component_spec
 from brainmvp_lightning.inference.model import Answer, Missing
 from brainmvp_lightning.inference.sliding_window import WindowOptions
 from brainmvp_lightning.methods.augmentation import AugmentationOptions
 from brainmvp_lightning.methods.substitution import SubstitutionOptions, consistency
 from brainmvp_lightning.randomness import sample_key
+from brainmvp_lightning.tasks.agreement import check_same_parts
 from brainmvp_lightning.tasks.base import SetupError
 from brainmvp_lightning.tasks.copies import TrainingViews, make_views
 from brainmvp_lightning.tasks.network import NetworkTask
@@ -119,9 +121,9 @@ class FineTuneTask(NetworkTask):
         Raises:
             ValueError: If they do not suit each other.
         """
-        description = self.describe(data)
         for split in ("train", "val") if validates else ("train",):
             data.studies(split)
+        description = self.describe(data)
         if not self.resumes:
             self.build(description, int(getattr(data, "seed", 0)))
 
@@ -159,9 +161,22 @@ class FineTuneTask(NetworkTask):
 
     def setup(self, stage: str) -> None:
         """Build the network for a new run; one that goes on is built from its checkpoint."""
-        if stage == "fit" and self.model is None and not self.trainer.ckpt_path:
+        if stage == "fit" and self.model is None and not self.resumes:
             data: Any = getattr(self.trainer, "datamodule", None)
             self.build(self.describe(data), int(getattr(data, "seed", 0)))
+
+    def check_configured(self, spec: Mapping[str, Any]) -> None:
+        """Compare the network that was asked for with that of the checkpoint a run goes on from.
+
+        Raises:
+            SetupError: If they differ.
+        """
+        if not self.resumes:
+            return  # what is scored is the checkpoint's, whatever the configuration says
+        asked = {"backbone": component_spec(self.start.backbone), "head": spec["head"]}
+        if self.start.head is not None:
+            asked["head"] = component_spec(self.start.head)
+        check_same_parts(asked, spec)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's union of many types
         """Return AdamW over the groups of layers."""

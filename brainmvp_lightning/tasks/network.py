@@ -13,7 +13,7 @@ from brainmvp_lightning.batches import VolumeBatch
 from brainmvp_lightning.evaluation.headline import headline
 from brainmvp_lightning.inference.model import FineTunedModel, ModelTask
 from brainmvp_lightning.inference.sliding_window import WindowOptions
-from brainmvp_lightning.inference.writing import StudyPrediction
+from brainmvp_lightning.inference.writing import StudyPrediction, without_padding
 from brainmvp_lightning.tasks.agreement import check_same_data, check_same_network
 from brainmvp_lightning.tasks.base import SetupError, Task
 from brainmvp_lightning.tasks.gathering import gather_rows
@@ -94,10 +94,14 @@ class NetworkTask(Task):
                 f"{type(self).__name__} wrote, and start from weights with --model.weights"
             )
         if self.model is None:
+            self.check_configured(spec)
             model = FineTunedModel.from_spec(spec)
             self.take_model(model, averages=bool(checkpoint.get("ema")))
         else:
             check_same_network(self.model.spec(), spec)
+
+    def check_configured(self, spec: Mapping[str, Any]) -> None:
+        """Raise a `SetupError` if a run goes on from a checkpoint of another network."""
 
     def train(self, mode: bool = True) -> NetworkTask:
         """Switch to training; a frozen encoder stays as it is, and so does the average."""
@@ -117,7 +121,7 @@ class NetworkTask(Task):
     # --- scoring
 
     def predict_row(self, batch: VolumeBatch, row: int, present: Tensor) -> Tensor:
-        """Return the probabilities of one study of a batch, ``k x y z`` or ``k``.
+        """Return the probabilities of one study of a batch: ``k x y z`` of its box, or ``k``.
 
         Args:
             batch: Whole volumes.
@@ -125,7 +129,8 @@ class NetworkTask(Task):
             present: Modalities that the network may see, ``c``.
         """
         image, origin = batch["image"][row : row + 1], batch["origin"][row : row + 1]
-        return self.scored.predict_volume(image, present[None], origin, self.window)[0]
+        answer = self.scored.predict_volume(image, present[None], origin, self.window)[0]
+        return without_padding(answer, batch["start"][row], batch["geometry"][row])
 
     def test_step(self, batch: VolumeBatch, batch_idx: int) -> None:
         """Score each study, with every subset of its modalities if asked."""

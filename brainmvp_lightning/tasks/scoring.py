@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from brainmvp_lightning.batches import LabelledDescription, VolumeBatch
+from brainmvp_lightning.batches import LabelledDescription, StudyGeometry
 from brainmvp_lightning.evaluation.segmentation import EmptyRule, RegionScore, score_regions
 from brainmvp_lightning.inference.decisions import Labelling
 from brainmvp_lightning.inference.native_space import restore
@@ -27,21 +28,19 @@ class StudyScorer:
     rule: EmptyRule
 
     def native(
-        self, probabilities: NDArray[np.float32], batch: VolumeBatch, truth: NativeAnnotation
+        self, probabilities: NDArray[np.float32], geometry: StudyGeometry, truth: NativeAnnotation
     ) -> list[RegionScore]:
         """Score on the grid of the annotation's file.
 
         Args:
-            probabilities: ``k x y z`` of the only volume in the batch.
-            batch: Says where it lies.
+            probabilities: ``k x y z`` of the stored box.
+            geometry: Of the study.
             truth: What was annotated.
         """
-        to_box = np.eye(4)
-        to_box[:3, 3] = batch["start"][0].tolist()  # the volume may be padded
         labelling = self._labelling()
         classes = restore(
             probabilities,
-            np.asarray(batch["geometry"][0]["affine"]) @ to_box,
+            np.asarray(geometry["affine"]),
             truth.affine,
             truth.regions.shape[1:],
             labelling,
@@ -49,10 +48,17 @@ class StudyScorer:
         )
         return self._score(classes, truth.regions, truth.spacing_mm)
 
-    def prepared(self, probabilities: NDArray[np.float32], batch: VolumeBatch) -> list[RegionScore]:
-        """Score on the grid that the study was prepared on; arguments as in `native`."""
+    def prepared(
+        self, probabilities: NDArray[np.float32], label: NDArray[np.uint8]
+    ) -> list[RegionScore]:
+        """Score on the grid that the study was prepared on.
+
+        Args:
+            probabilities: ``k x y z`` of the stored box.
+            label: Its annotation, classes ``1 x y z`` or regions ``r x y z``.
+        """
         classes = self._labelling()(probabilities)
-        truth = label_regions(batch["label"][0], self.description).cpu().numpy()
+        truth = label_regions(torch.from_numpy(label), self.description).numpy()
         return self._score(classes, truth, self.description.spacing_mm)
 
     def _labelling(self) -> Labelling:

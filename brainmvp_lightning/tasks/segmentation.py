@@ -15,6 +15,7 @@ from brainmvp_lightning.evaluation.tables import CaseScore
 from brainmvp_lightning.heads.base import TaskHead
 from brainmvp_lightning.inference.model import Answer
 from brainmvp_lightning.inference.regions import answer_regions, dice_of_regions, label_regions
+from brainmvp_lightning.inference.writing import without_padding
 from brainmvp_lightning.losses.segmentation import SegmentationLoss, SegmentationLossOptions
 from brainmvp_lightning.tasks.base import SetupError
 from brainmvp_lightning.tasks.copies import TrainingViews
@@ -94,7 +95,7 @@ class SegmentationTask(FineTuneTask):
         for row in scored_rows(batch):
             probabilities = self.predict_row(batch, row, batch["present"][row])
             prediction = answer_regions(probabilities, description)
-            truth = label_regions(batch["label"][row].to(prediction.device), description)
+            truth = label_regions(self._label(batch, row).to(prediction.device), description)
             scores = dice_of_regions(prediction, truth)
             for name, score in zip(description.region_names, scores.tolist(), strict=True):
                 self._means.add(f"dice_{name}", score)
@@ -113,11 +114,14 @@ class SegmentationTask(FineTuneTask):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         record = self.record_of(batch, row)
         try:
-            scores = scorer.native(probabilities, batch, data.annotation(record.id))
+            scores = scorer.native(
+                probabilities, batch["geometry"][row], data.annotation(record.id)
+            )
             space = "native"
         except VolumeError as error:
             self.report_fault(f"{record.id}: scored on the prepared grid, because {error}")
-            scores, space = scorer.prepared(probabilities, batch), "prepared"
+            label = self._label(batch, row).cpu().numpy()
+            scores, space = scorer.prepared(probabilities, label), "prepared"
         return [
             CaseScore.of(
                 score,
@@ -129,6 +133,10 @@ class SegmentationTask(FineTuneTask):
             )
             for score in scores
         ]
+
+    def _label(self, batch: VolumeBatch, row: int) -> Tensor:
+        """Return the annotation in the stored box, ``k x y z``."""
+        return without_padding(batch["label"][row], batch["start"][row], batch["geometry"][row])
 
     def summarise(self) -> dict[str, Any]:
         """Return the summary of the latest test."""

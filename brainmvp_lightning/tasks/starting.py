@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.batches import LabelledDescription
 from brainmvp_lightning.heads.base import TaskHead
 from brainmvp_lightning.inference.components import build_backbone, component_spec
+from brainmvp_lightning.inference.hub import local_copy
 from brainmvp_lightning.inference.model import FineTunedModel, Missing, ModelTask
 from brainmvp_lightning.methods.frozen_templates import FrozenTemplates, load_templates
 from brainmvp_lightning.methods.substitution import SubstitutionOptions
@@ -54,7 +54,7 @@ class Start:
             ValueError: If weights, templates, crops or options do not suit.
             FileNotFoundError: If there is no such file.
         """
-        source = None if self.weights is None else open_source(Path(self.weights))
+        source = None if self.weights is None else open_source(local_copy(self.weights))
         backbone = component_spec(self.backbone)
         model = FineTunedModel(
             backbone=backbone,
@@ -64,7 +64,7 @@ class Start:
             templates=self._templates(source, description),
         )
         model.missing = self.missing or "templates"
-        check_crop(model.backbone, description)
+        check_crop(model.backbone, description, task)
         if self.substitution is not None:
             self.substitution.check(description.crop_size)
         if source is None:
@@ -107,17 +107,23 @@ class Start:
         return templates_of(source)
 
 
-def check_crop(backbone: Backbone, description: LabelledDescription) -> None:
+def check_crop(backbone: Backbone, description: LabelledDescription, task: ModelTask) -> None:
     """See that crops suit a network.
 
     Raises:
-        SetupError: If a side is no multiple of its last stride.
+        SetupError: If a side is no multiple of its last stride, or too little is left there.
     """
     coarsest = backbone.strides[-1]
     if any(side % coarsest for side in description.crop_size):
         raise SetupError(
             f"data.crop_size {tuple(description.crop_size)} must be multiples of {coarsest}, the "
             f"stride of {type(backbone).__name__}"
+        )
+    if task == "segmentation" and all(side == coarsest for side in description.crop_size):
+        raise SetupError(
+            f"data.crop_size {tuple(description.crop_size)} leaves {type(backbone).__name__} a "
+            f"single voxel at its coarsest level, which has no statistics; use at least "
+            f"{2 * coarsest} along one axis"
         )
 
 

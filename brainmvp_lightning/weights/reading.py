@@ -98,7 +98,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 def _read_checkpoint(path: Path) -> Content:
     damaged = f"{path} is damaged or no PyTorch checkpoint; copy or download it again"
-    if not _is_intact(path):
+    if not is_intact(path):
         raise WeightsError(damaged)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -112,7 +112,7 @@ def _read_checkpoint(path: Path) -> Content:
     return Content(_named_tensors(content), _plain_values(content))
 
 
-def _is_intact(path: Path) -> bool:
+def is_intact(path: Path) -> bool:
     """Tell whether a file may be a checkpoint, old (a pickle) or new (an archive).
 
     Checks the sums of an archive, which torch does not: a flipped bit would load silently.

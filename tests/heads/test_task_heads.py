@@ -160,3 +160,16 @@ def test_what_can_start_from_pre_training_is_there_in_the_same_shape(
     names = head.pretrained_names()
     assert bool(names) == (name != "pooled")
     assert {n: own[n].shape for n in names} == {n: decoder[p].shape for n, p in names.items()}
+
+
+@EACH
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_layers_that_read_the_image_are_named(name: str, network: str, channels: int) -> None:
+    _, head = parts(name, network, channels)
+    state = head.state_dict()
+    assert {stem: state[stem].shape[1] for stem in head.stems} == dict.fromkeys(
+        head.stems, channels
+    )
+    other = parts(name, network, channels + 2)[1].state_dict()
+    changed = {key for key, value in state.items() if value.shape != other[key].shape}
+    assert changed == set(head.stems)
