@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_only
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -64,7 +66,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def _choose_folder(self, trainer: pl.Trainer) -> None:
         if self.dirpath is None:
-            self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+            self.dirpath = checkpoint_folder(trainer)
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -96,11 +98,43 @@ class BestCheckpoint(ModelCheckpoint):
         if not self._is_chosen:
             self.monitor = getattr(pl_module, "monitor", self.monitor)
         if self.dirpath is None:
-            self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+            self.dirpath = checkpoint_folder(trainer)
         with warnings.catch_warnings():
             # A run folder that holds a checkpoint is what resuming is about.
             warnings.filterwarnings("ignore", ".*exists and is not empty.*")
             super().setup(trainer, pl_module, stage)
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Rename the best checkpoint of an earlier run in this folder: it is not of this one."""
+        del trainer
+        old = Path(str(self.dirpath)) / "best.ckpt"
+        if not getattr(pl_module, "resumes", False) and old.exists():
+            old.replace(old.with_name("best_of_earlier_run.ckpt"))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best score also where the run folder was moved or is spelled otherwise."""
+        super().load_state_dict({**state_dict, **_moved(state_dict, str(self.dirpath))})
+
+
+def checkpoint_folder(trainer: pl.Trainer) -> str:
+    """Return the folder for checkpoints of a run, spelled in one way only."""
+    return os.path.realpath(Path(trainer.default_root_dir) / "checkpoints")
+
+
+def _moved(state: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Return the entries of a checkpoint callback's state that name files, with today's folder."""
+
+    def here(path: str) -> str:
+        return str(Path(folder) / Path(path).name) if path else path
+
+    return {
+        "dirpath": folder,
+        "best_model_path": here(state["best_model_path"]),
+        "last_model_path": here(state["last_model_path"]),
+        "kth_best_model_path": here(state["kth_best_model_path"]),
+        "best_k_models": {here(path): score for path, score in state["best_k_models"].items()},
+    }
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -117,6 +151,9 @@ class SaveRunConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file; Lightning calls this on the first process only."""
         del pl_module
+        config = self.config.clone()
+        # Who reads the file later says which checkpoint is meant.
+        config["ckpt_path"] = None
         name = "config.yaml" if stage == "fit" else f"config_{getattr(stage, 'value', stage)}.yaml"
         folders = {Path(trainer.default_root_dir)}
         # Not trainer.log_dir: that asks all processes, and the others are not here.
@@ -126,7 +163,7 @@ class SaveRunConfig(SaveConfigCallback):
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
             self.parser.save(
-                self.config,
+                config,
                 folder / name,
                 skip_none=False,
                 overwrite=True,

@@ -9,7 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from brainmvp_lightning.commands.demo_scores import DemoScores, score_demo
-from brainmvp_lightning.commands.demo_segmentation import DemoFolders, fine_tune, segment_one
+from brainmvp_lightning.commands.demo_segmentation import (
+    DemoFolders,
+    fine_tune,
+    prepare_gliomas,
+    segment_one,
+)
 from brainmvp_lightning.commands.parsing import make_parser
 from brainmvp_lightning.commands.prepare import main as prepare
 from brainmvp_lightning.commands.shipped import config_file
@@ -61,17 +66,26 @@ def main(argv: list[str]) -> int:
         length = ["--trainer.max_epochs", str(options.second_epochs)]
         train(_fit(config, options.cache, second, "--model.backbone", UNET3D, *length))
     if options.steps != 0:
-        _segment(DemoFolders(options.data, options.cache, options.runs), options.steps)
+        code = _segment(options.data, options.cache, options.runs, options.steps)
+        if code:
+            return code
     _write_summary(first, scores, time.monotonic() - started)
     return 0
 
 
-def _segment(folders: DemoFolders, steps: int | None) -> None:
-    run = folders.runs / "segment"
-    _say(4, f"fine-tuning a segmentation from that encoder, and its test, into {run}")
+def _segment(data: Path, cache: Path, runs: Path, steps: int | None) -> int:
+    folders = DemoFolders(
+        data.with_name(f"{data.name}_gliomas"), cache.with_name(f"{cache.name}_gliomas"), runs
+    )
+    run = runs / "segment"
+    _say(4, f"another cohort in {folders.data}; fine-tuning a segmentation of it into {run}")
+    code = prepare_gliomas(folders)
+    if code:
+        return code
     fine_tune(folders, *([] if steps is None else ["--trainer.max_steps", str(steps)]))
     _say(5, f"raw files of a test study to labels on their own grid, into {run / 'raw'}")
     segment_one(folders, run)
+    return 0
 
 
 def score_run(run: Path) -> DemoScores:

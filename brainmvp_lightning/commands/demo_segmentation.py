@@ -8,10 +8,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import yaml
 from nibabel.processing import resample_from_to
 
 from brainmvp_lightning.callbacks.drawing import draw_overlay
+from brainmvp_lightning.commands.prepare import main as prepare
 from brainmvp_lightning.commands.segment import main as segment
 from brainmvp_lightning.commands.shipped import config_file
 from brainmvp_lightning.commands.trainer import main as train
@@ -23,14 +23,34 @@ class DemoFolders:
     """Where the demo keeps things.
 
     Attributes:
-        data: Cohort, as BIDS.
-        cache: Prepared scans.
+        data: Cohort of gliomas, as BIDS.
+        cache: Its prepared scans.
         runs: Results.
     """
 
     data: Path
     cache: Path
     runs: Path
+
+
+NUM_STUDIES = 24
+MODALITIES = ("flair", "t1ce", "t1", "t2")  # the last one is withheld from the prediction
+
+
+def prepare_gliomas(folders: DemoFolders) -> int:
+    """Make and prepare the cohort; return the exit code."""
+    return prepare(
+        [
+            "--config",
+            str(config_file("prepare/gliomas.yaml")),
+            "--source.num_studies",
+            str(NUM_STUDIES),
+            "--source.root",
+            str(folders.data),
+            "--cache",
+            str(folders.cache),
+        ]
+    )
 
 
 def fine_tune(folders: DemoFolders, *more: str) -> Path:
@@ -58,22 +78,19 @@ def fine_tune(folders: DemoFolders, *more: str) -> Path:
 
 
 def segment_one(folders: DemoFolders, run: Path) -> Path | None:
-    """Segment the raw files of the test study with the largest finding; return the picture.
+    """Segment the raw files of the test study with the largest tumour, without its last modality.
 
     Returns:
-        None if no test study has a finding.
+        The picture; None if no test study has a tumour.
     """
-    study = largest_finding(Cache.open(str(folders.cache)))
+    study = largest_tumour(Cache.open(str(folders.cache)))
     if study is None or study.label is None:
         return None
-    files = [
-        f"{scan.modality}={folders.cache / scan.source['path']}"
-        for scan in study.scans
-        if scan.modality in _modalities(run)
-    ]
+    scans = sorted(study.scans, key=lambda scan: MODALITIES.index(scan.modality))
+    files = [f"{scan.modality}={folders.cache / scan.source['path']}" for scan in scans]
     out = run / "raw"
     model = str(run / "checkpoints" / "best.ckpt")
-    code = segment([model, *files, "-o", str(out)])
+    code = segment([model, *files[:-1], "-o", str(out)])
     written = sorted(out.glob("*_seg.nii.gz"))
     if code or not written:
         raise RuntimeError(f"segmenting {study.id} failed with code {code}; see above")
@@ -84,7 +101,7 @@ def segment_one(folders: DemoFolders, run: Path) -> Path | None:
     return picture
 
 
-def largest_finding(cache: Cache) -> CachedStudy | None:
+def largest_tumour(cache: Cache) -> CachedStudy | None:
     """Return the test study with the largest annotated volume, or None if all are empty."""
     sizes = {}
     for study in cache.studies:
@@ -93,11 +110,6 @@ def largest_finding(cache: Cache) -> CachedStudy | None:
             sizes[study.id] = (int((label > 0).sum()), study)
     size, found = max(sizes.values(), key=lambda item: item[0], default=(0, None))
     return found if size else None
-
-
-def _modalities(run: Path) -> list[str]:
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    return [str(name) for name in config["data"]["init_args"]["modalities"]]
 
 
 def _draw(image: Path, label: Path, prediction: Path, picture: Path, study: str) -> None:
@@ -112,5 +124,5 @@ def _draw(image: Path, label: Path, prediction: Path, picture: Path, study: str)
         {"annotation": np.asarray(annotation.dataobj), "prediction": np.asarray(predicted.dataobj)},
         picture,
         names=names,
-        title=f"{study}, a test study",
+        title=f"{study}, a test study; predicted without {MODALITIES[-1].upper()}",
     )

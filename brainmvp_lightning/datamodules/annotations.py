@@ -40,6 +40,10 @@ def read_annotation(
         raise VolumeError(
             str(path), "its grid is not the one that was prepared", "prepare the cache again"
         )
+    if _has_changed(path, study):
+        raise VolumeError(
+            str(path), "it has been changed since it was prepared", "prepare the cache again"
+        )
     classes = targets.classes(volume.array, scheme)
     affine = np.asarray(geometry["to_study"]) @ np.asarray(volume.affine)
     x, y, z = np.linalg.norm(volume.affine[:3, :3], axis=0)
@@ -48,3 +52,11 @@ def read_annotation(
         affine=affine,
         spacing_mm=(float(x), float(y), float(z)),
     )
+
+
+def _has_changed(path: Path, study: CachedStudy) -> bool:
+    source = study.label.source if study.label is not None else {}
+    if "size" not in source:
+        return False
+    status = path.stat()
+    return bool(status.st_size != source["size"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_lightning.studies.splits import SPLITS, keeps_label
+from brainmvp_lightning.studies.splits import SPLITS, check_fraction, labelled_patients
 from brainmvp_lightning.volumes.cache import Cache
 from brainmvp_lightning.volumes.index import StudyIndex, StudySelection
 
@@ -39,7 +39,7 @@ class StudyChoice:
     label_seed: int = 0
 
     def __post_init__(self) -> None:
-        keeps_label("", "", self.label_fraction)  # raises if it is no share
+        check_fraction(self.label_fraction)
         if self.modalities is not None and len({*self.modalities}) < max(1, len(self.modalities)):
             raise ValueError(
                 f"data.modalities must name each channel once, got {list(self.modalities)}"
@@ -126,12 +126,13 @@ class Candidates:
         splits = studies.column("split")[self.places]
         members = np.asarray((splits == split) | (split == "all"), np.bool_)
         if split == "train" and choice.label_fraction < 1:
-            datasets = studies.column("dataset")[self.places]
-            patients = studies.column("patient")[self.places]
-            for n in np.flatnonzero(members):
-                members[n] = keeps_label(
-                    str(datasets[n]), str(patients[n]), choice.label_fraction, choice.label_seed
-                )
+            datasets = studies.column("dataset")[self.places].tolist()
+            patients = [
+                *zip(datasets, studies.column("patient")[self.places].tolist(), strict=True)
+            ]
+            usable = [patients[n] for n in np.flatnonzero(members & (self.faults == ""))]
+            kept = labelled_patients(usable, choice.label_fraction, choice.label_seed)
+            members &= np.array([patient in kept for patient in patients], np.bool_)
         return members
 
     def _has_too_few(self, places: Places, modalities: Sequence[str]) -> NDArray[np.bool_]:
@@ -142,11 +143,7 @@ class Candidates:
         cache, why = self.cache.path, "; or ".join(sorted({*faults}))
         if why:
             return ValueError(f"cache {cache} has no {kind} that can be used: they have {why}")
-        hint = ", or none at this data.label_fraction and data.label_seed"
-        return ValueError(
-            f"cache {cache} has no {kind} of the chosen data sets"
-            f"{hint if self.choice.label_fraction < 1 else ''}"
-        )
+        return ValueError(f"cache {cache} has no {kind} of the chosen data sets")
 
 
 def places_of(studies: StudyIndex, choice: StudyChoice) -> Places:

@@ -43,6 +43,16 @@ class TaskHead(Head):
             ``b num_outputs x y z`` each for segmentation, ``b num_outputs`` for classification.
         """
 
+    def limit_auxiliary(self, num: int) -> None:
+        """Freeze the layers of auxiliary answers that nothing scores: all but the finest `num`."""
+        layers = self.auxiliary_layers()
+        for layer in layers[: max(0, len(layers) - num)]:
+            layer.requires_grad_(False)
+
+    def auxiliary_layers(self) -> list[nn.Module]:
+        """Return the layers of the auxiliary answers, coarsest first."""
+        return []
+
     def pretrained_names(self) -> dict[str, str]:
         """Return which tensors can start from those of a reconstruction decoder.
 

@@ -54,6 +54,10 @@ class ResidualUnet(TaskHead):
         self.auxiliary = AuxiliaryAnswers(widths[1:-1], num_outputs, num_auxiliary)
         self.num_auxiliary = len(self.auxiliary)
 
+    def auxiliary_layers(self) -> list[nn.Module]:
+        """Return the layers of the auxiliary answers, coarsest first."""
+        return list(self.auxiliary)
+
     def forward(
         self, image: Tensor, features: list[Tensor], *, auxiliary: bool = False
     ) -> list[Tensor]:

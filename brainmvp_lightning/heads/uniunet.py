@@ -65,6 +65,10 @@ class UniUnet(TaskHead):
         self.num_auxiliary = len(self.auxiliary)
         self._pretrained_names = _pretrained_names(levels, decoder)
 
+    def auxiliary_layers(self) -> list[nn.Module]:
+        """Return the layers of the auxiliary answers, coarsest first."""
+        return list(self.auxiliary)
+
     def forward(
         self, image: Tensor, features: list[Tensor], *, auxiliary: bool = False
     ) -> list[Tensor]:

@@ -36,7 +36,8 @@ def consistency_loss(first: Sequence[Tensor], second: Sequence[Tensor], share: T
             f"{len(second)}; hand over at least one of each"
         )
     distances = [squared_distance(one, other) for one, other in zip(first, second, strict=True)]
-    return (share * torch.stack(distances).mean(dim=0)).sum()
+    means = torch.stack(distances).mean(dim=0)  # b
+    return (torch.where(share > 0, means, 0.0) * share).sum()
 
 
 def squared_distance(first: Tensor, second: Tensor) -> Tensor:

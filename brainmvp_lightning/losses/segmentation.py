@@ -24,7 +24,7 @@ class SegmentationLossOptions:
             meaning for overlapping regions.
         squared_dice: Whether the denominator of the Dice loss has squared probabilities.
         auxiliary: Factors of the losses of auxiliary answers, the coarsest first: deep supervision.
-            Empty for none.
+            Empty for none. With fewer factors than answers, the finest answers are supervised.
 
     Raises:
         ValueError: If a factor is negative, or nothing is left.
@@ -79,7 +79,9 @@ class SegmentationLoss:
         """
         first = self._terms(answers[0], label, share)
         total = self._sum(first)
-        for factor, answer in zip(self.options.auxiliary, answers[1:], strict=False):
+        factors, others = self.options.auxiliary, answers[1:]
+        num = min(len(factors), len(others))  # the finest ones, if there are more of either
+        for factor, answer in zip(factors[-num:], others[-num:], strict=True) if num else ():
             total = total + factor * self._sum(self._terms(answer, label, share))
         return {**first, "total": total}
 
@@ -103,5 +105,5 @@ class SegmentationLoss:
 
 
 def _weighted(losses: Tensor, share: Tensor) -> Tensor:
-    # Not a product: a sample that does not count may have a loss that is not finite.
+    # Not only a product: the loss of a sample that does not count may be infinite.
     return (torch.where(share > 0, losses, 0.0) * share).sum()

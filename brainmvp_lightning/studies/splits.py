@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 SPLITS = ("train", "val", "test")
 _SPELLINGS = {
@@ -43,16 +44,17 @@ def split_of(dataset: str, patient: str, ratios: Sequence[float] = (6, 1, 3), se
     return "val" if position < ratios[0] + ratios[1] else "test"
 
 
-def keeps_label(dataset: str, patient: str, fraction: float, seed: int = 0) -> bool:
-    """Tell whether a training patient keeps its label when only some are used.
+def labelled_patients(
+    patients: Iterable[tuple[str, str]], fraction: float, seed: int = 0
+) -> set[tuple[str, str]]:
+    """Return the training patients that keep their label when only some are used.
 
-    It depends on nothing but the arguments, and those who keep it at one fraction keep it at every
-    larger one. The share holds on average, not exactly.
+    They are the first of an order that depends on the names and the seed alone, so those of one
+    fraction are among those of every larger one. Their number is exact, rounded up.
 
     Args:
-        dataset: Data set of the patient.
-        patient: Name within the data set.
-        fraction: Share of the patients, above 0 and at most 1.
+        patients: Data set of each training patient, and its name there.
+        fraction: Share of them, above 0 and at most 1.
         seed: Another seed chooses others.
 
     Raises:
@@ -61,11 +63,17 @@ def keeps_label(dataset: str, patient: str, fraction: float, seed: int = 0) -> b
     Source:
         BrainMVP, label efficiency: 20, 40, 60, 80 and 100 % of the training cases.
     """
+    check_fraction(fraction)
+    ordered = sorted(set(patients), key=lambda patient: _position("label", str(seed), *patient))
+    return set(ordered[: math.ceil(round(fraction * len(ordered), 6))])
+
+
+def check_fraction(fraction: float) -> None:
+    """Raise a `ValueError` unless `fraction` is a share of the labels."""
     if not 0 < fraction <= 1:
         raise ValueError(
             f"label_fraction is {fraction}; it is a share above 0 and at most 1, such as 0.2"
         )
-    return _position("label", str(seed), dataset, patient) < fraction
 
 
 def _position(*parts: str) -> float:

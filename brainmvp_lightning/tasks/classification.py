@@ -121,17 +121,17 @@ class ClassificationTask(FineTuneTask):
     def on_validation_epoch_end(self) -> None:
         """Log the metrics over the studies of all processes."""
         answers = gather_rows(self._answers)
-        if not answers:
+        if not answers:  # no study could be read
+            self.log("val/auc", float("nan"))
             return
         target = torch.tensor([truth for truth, _ in answers])
         probabilities = torch.tensor([values for _, values in answers])
-        options: dict[str, Any] = {"num_classes": probabilities.shape[1], "average": "macro"}
+        k = probabilities.shape[1]
+        f1 = multiclass_f1_score(probabilities, target, k, average="none")
         metrics = {
-            "auc": multiclass_auroc(probabilities, target, **options),
-            "accuracy": multiclass_accuracy(
-                probabilities, target, **{**options, "average": "micro"}
-            ),
-            "f1": multiclass_f1_score(probabilities, target, **options),
+            "auc": multiclass_auroc(probabilities, target, k),
+            "accuracy": multiclass_accuracy(probabilities, target, k, average="micro"),
+            "f1": f1[-1] if k == 2 else f1.mean(),  # of the positive class, the last one
             "cross_entropy": functional.nll_loss(probabilities.clamp(min=1e-7).log(), target),
         }
         for name, value in metrics.items():

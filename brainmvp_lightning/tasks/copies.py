@@ -43,6 +43,7 @@ class TrainingViews:
 def make_views(
     model: FineTunedModel,
     batch: LabelledBatch,
+    origins: Tensor,
     substitution: SubstitutionOptions | None,
     augmentation: AugmentationOptions,
 ) -> TrainingViews:
@@ -54,13 +55,14 @@ def make_views(
     Args:
         model: Has the templates.
         batch: Crops.
+        origins: Their first voxels, counted as those of the templates, ``b 3``.
         substitution: How two copies are made; None for a single one.
         augmentation: How images change.
     """
     keys, present = batch["key"], batch["present"]
     image = change_intensities(batch["image"], present, keys, augmentation)
     size = (image.shape[2], image.shape[3], image.shape[4])
-    crops = None if model.templates is None else model.templates.crop(batch["origin"], size)
+    crops = None if model.templates is None else model.templates.crop(origins, size)
     image = fill_missing(image, present, crops if model.fills_with == "templates" else None)
     flips = draw_flips(keys, augmentation)
     if substitution is None or crops is None:

@@ -171,8 +171,6 @@ class FineTuneTask(NetworkTask):
         Raises:
             SetupError: If they differ.
         """
-        if not self.resumes:
-            return  # what is scored is the checkpoint's, whatever the configuration says
         asked = {"backbone": component_spec(self.start.backbone), "head": spec["head"]}
         if self.start.head is not None:
             asked["head"] = component_spec(self.start.head)
@@ -187,16 +185,25 @@ class FineTuneTask(NetworkTask):
 
     # --- training
 
+    def on_train_start(self) -> None:
+        """See that the data are those of the network, which may be that of a checkpoint."""
+        super().on_train_start()
+        self.check_data()
+        if self.freezes_encoder and self.model is not None:
+            self.model.backbone.eval()  # Lightning leaves modes alone from here on
+
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         """Return the loss of both copies and of their consistency (equations 7 and 8)."""
         del batch_idx
         assert self.model is not None
-        views = make_views(self.model, batch, self.substitution, self.augmentation)
-        answer = self.model(views.image, auxiliary=True)
+        views = make_views(
+            self.model, batch, self.origins(batch), self.substitution, self.augmentation
+        )
+        answer = self.model(views.image, auxiliary=self.num_auxiliary > 0)
         share = batch["weight"].repeat(views.num_copies)
         terms = self.supervise(answer, batch, views, share)
         total = terms.pop("total")
-        if views.num_copies == 2 and self.substitution is not None:
+        if views.num_copies == 2 and self.substitution is not None and self.substitution.weight > 0:
             terms["consistency"] = self._consistency(answer, batch["weight"])
             total = total + self.substitution.weight * terms["consistency"]
         self.check_finite({**terms, "total": total}, batch)

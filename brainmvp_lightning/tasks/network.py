@@ -6,15 +6,23 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
-from brainmvp_lightning.batches import VolumeBatch
+from brainmvp_lightning.batches import LabelledBatch, VolumeBatch
 from brainmvp_lightning.evaluation.headline import headline
 from brainmvp_lightning.inference.model import FineTunedModel, ModelTask
 from brainmvp_lightning.inference.sliding_window import WindowOptions
 from brainmvp_lightning.inference.writing import StudyPrediction, without_padding
-from brainmvp_lightning.tasks.agreement import check_same_data, check_same_network
+from brainmvp_lightning.tasks.agreement import (
+    centre_shift,
+    check_same_data,
+    check_same_network,
+    recipe_differences,
+)
+from brainmvp_lightning.tasks.averaging import average_of
 from brainmvp_lightning.tasks.base import SetupError, Task
 from brainmvp_lightning.tasks.gathering import gather_rows
 from brainmvp_lightning.tasks.rows import modality_subsets, scored_rows
@@ -45,6 +53,7 @@ class NetworkTask(Task):
         self.subsets = subsets
         self.model: FineTunedModel | None = None
         self.ema: AveragedModel | None = None
+        self._shift = (0, 0, 0)
         self.cases: list[Any] = []
         """Rows of the table of the latest test; of all processes once it has ended."""
 
@@ -67,12 +76,17 @@ class NetworkTask(Task):
     def take_model(self, model: FineTunedModel, *, averages: bool) -> None:
         """Make a network the one of this task, and begin its average if there is to be one."""
         self.model = model
+        model.head.limit_auxiliary(self.num_auxiliary)
         if self.freezes_encoder:
-            self.model.backbone.requires_grad_(False)
+            model.backbone.requires_grad_(False)
+        ignored = [f"model.{name}" for name, _ in model.named_buffers() if "templates." in name]
         if averages:
-            average = get_ema_multi_avg_fn(self.ema_decay or 0.0)
-            self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-            self.ema.requires_grad_(False)
+            self.ema = average_of(self.model, self.ema_decay or 0.0)
+
+        if self.ema is not None:
+            ignored += [f"ema.{name}" for name in self.ema.state_dict()]
+        # Else all processes would send these, which are the same everywhere, in each step.
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ignored)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to build the network again."""
@@ -80,6 +94,7 @@ class NetworkTask(Task):
         assert self.model is not None
         checkpoint["model_spec"] = self.model.spec()
         checkpoint["ema"] = self.ema is not None
+        checkpoint["freezes_encoder"] = self.freezes_encoder
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network of a checkpoint, or see that it is the one we have.
@@ -94,11 +109,25 @@ class NetworkTask(Task):
                 f"{type(self).__name__} wrote, and start from weights with --model.weights"
             )
         if self.model is None:
-            self.check_configured(spec)
+            if self.resumes:
+                self._check_resumed(checkpoint)
+                self.check_configured(spec)
             model = FineTunedModel.from_spec(spec)
             self.take_model(model, averages=bool(checkpoint.get("ema")))
         else:
             check_same_network(self.model.spec(), spec)
+
+    def _check_resumed(self, checkpoint: Mapping[str, Any]) -> None:
+        averages, freezes = self.ema_decay is not None, self.freezes_encoder
+        for option, asked, found in (
+            ("model.ema", averages, bool(checkpoint.get("ema"))),
+            ("model.freeze: encoder", freezes, bool(checkpoint.get("freezes_encoder", freezes))),
+        ):
+            if asked != found:
+                raise SetupError(
+                    f"the run that is to go on was started {'with' if found else 'without'} "
+                    f"{option}; keep that, or start a new run with --model.weights"
+                )
 
     def check_configured(self, spec: Mapping[str, Any]) -> None:
         """Raise a `SetupError` if a run goes on from a checkpoint of another network."""
@@ -120,6 +149,45 @@ class NetworkTask(Task):
 
     # --- scoring
 
+    @property
+    def num_auxiliary(self) -> int:
+        """Auxiliary answers that are scored in training."""
+        return 0
+
+    def check_data(self, *, has_annotations: bool = True) -> None:
+        """See that the data are those of the network, and find templates in their space.
+
+        Raises:
+            SetupError: If they are others.
+        """
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        network, found = self.scored.description, data.describe()
+        check_same_data(network, found, has_annotations)
+        for difference in recipe_differences(network, found):
+            self.report_fault(difference)
+        self._shift = centre_shift(network, found)
+
+    def on_validation_start(self) -> None:
+        """See that the data are those of the network."""
+        self.check_data()
+
+    def on_test_start(self) -> None:
+        """See that the data are those of the network."""
+        self.check_data()
+
+    def on_predict_start(self) -> None:
+        """See that the modalities are those of the network."""
+        self.check_data(has_annotations=False)
+
+    def origins(self, batch: LabelledBatch) -> Tensor:
+        """Return origins, ``b 3``, counted from the point that the network's templates are."""
+        origin = batch["origin"]
+        if not any(self._shift):
+            return origin
+        return origin + torch.tensor(self._shift, device=origin.device)
+
     def predict_row(self, batch: VolumeBatch, row: int, present: Tensor) -> Tensor:
         """Return the probabilities of one study of a batch: ``k x y z`` of its box, or ``k``.
 
@@ -128,7 +196,7 @@ class NetworkTask(Task):
             row: Which of them.
             present: Modalities that the network may see, ``c``.
         """
-        image, origin = batch["image"][row : row + 1], batch["origin"][row : row + 1]
+        image, origin = batch["image"][row : row + 1], self.origins(batch)[row : row + 1]
         answer = self.scored.predict_volume(image, present[None], origin, self.window)[0]
         return without_padding(answer, batch["start"][row], batch["geometry"][row])
 
@@ -152,7 +220,7 @@ class NetworkTask(Task):
         """Bring the rows of all processes together, and log the means over them."""
         self.cases = gather_rows(self.cases)
         if self.cases:
-            values = headline(self.summarise())
+            values = headline(self.cases)
             self.log_dict({f"test/{name}": value for name, value in values.items()})
 
     @abstractmethod
@@ -165,7 +233,7 @@ class NetworkTask(Task):
         self.report_faults(batch)
         model = self.scored
         probabilities = model.predict_volume(
-            batch["image"], batch["present"], batch["origin"], self.window
+            batch["image"], batch["present"], self.origins(batch), self.window
         )
         return [
             StudyPrediction.of(batch, row, probabilities, model.description.modalities)
@@ -182,20 +250,3 @@ class NetworkTask(Task):
         """Return the names of modalities, ``c``."""
         names = zip(self.scored.description.modalities, present.tolist(), strict=True)
         return [name for name, is_there in names if is_there]
-
-    def on_validation_start(self) -> None:
-        """See that the data are those of the network."""
-        self._check_data()
-
-    def on_test_start(self) -> None:
-        """See that the data are those of the network."""
-        self._check_data()
-
-    def on_predict_start(self) -> None:
-        """See that the modalities are those of the network."""
-        self._check_data(has_annotations=False)
-
-    def _check_data(self, *, has_annotations: bool = True) -> None:
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if data is not None:
-            check_same_data(self.scored.description, data.describe(), has_annotations)

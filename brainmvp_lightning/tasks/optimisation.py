@@ -55,8 +55,15 @@ def planned_steps(trainer: pl.Trainer) -> int:
     Unlike Lightning's ``estimated_stepping_batches`` this does not start the loader's workers,
     which at that time would not know yet where in an epoch a resumed run is.
     """
+    epochs = 1 if trainer.max_epochs is None else trainer.max_epochs
+    limits = [] if epochs < 0 else [steps_of_epoch(trainer) * max(1, epochs)]
     if trainer.max_steps >= 0:
-        return trainer.max_steps
+        limits.append(trainer.max_steps)
+    return min(limits, default=0)
+
+
+def steps_of_epoch(trainer: pl.Trainer) -> int:
+    """Return the optimiser steps of an epoch."""
     datamodule: Any = getattr(trainer, "datamodule", None)
     num_batches = len(datamodule.train_dataloader())
     limit = trainer.limit_train_batches
@@ -64,8 +71,7 @@ def planned_steps(trainer: pl.Trainer) -> int:
         num_batches = min(num_batches, limit)
     elif limit is not None:
         num_batches = int(num_batches * limit)
-    per_epoch = math.ceil(num_batches / trainer.accumulate_grad_batches)
-    return per_epoch * max(1, trainer.max_epochs or 1)
+    return math.ceil(num_batches / trainer.accumulate_grad_batches)
 
 
 def configure_adamw(
@@ -80,11 +86,10 @@ def configure_adamw(
         lr=options.learning_rate,
         betas=options.betas,
         weight_decay=options.weight_decay,
-        fused=True,
+        fused=not task.trainer.gradient_clip_val,  # Lightning does not clip what is fused
     )
     num_steps = planned_steps(task.trainer)
-    per_epoch = num_steps / max(1, task.trainer.max_epochs or 1)
-    warmup_steps = round(options.warmup_epochs * per_epoch)
+    warmup_steps = round(options.warmup_epochs * steps_of_epoch(task.trainer))
 
     def fraction(step: int) -> float:
         return warmup_cosine(

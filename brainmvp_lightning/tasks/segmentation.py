@@ -77,9 +77,10 @@ class SegmentationTask(FineTuneTask):
         loss = SegmentationLoss(self.loss_options, overlapping=overlapping)
         return loss(answer.logits, views.like_image(batch["label"]), share)
 
-    def auxiliary(self) -> bool:
-        """Deep supervision is asked for."""
-        return bool(self.loss_options.auxiliary)
+    @property
+    def num_auxiliary(self) -> int:
+        """Auxiliary answers that are scored: deep supervision."""
+        return len(self.loss_options.auxiliary)
 
     # --- validation
 
@@ -103,7 +104,8 @@ class SegmentationTask(FineTuneTask):
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean over all cases of all processes."""
-        for name, value in self._means.reduce().items():
+        means = self._means.reduce() or {"dice": float("nan")}  # no study could be read
+        for name, value in means.items():
             self.log(f"val/{name}", value, prog_bar=name == "dice")
 
     def score(self, batch: VolumeBatch, row: int, present: Tensor) -> list[CaseScore]:

@@ -85,8 +85,10 @@ class Start:
     def _templates(
         self, source: WeightSource | None, description: LabelledDescription
     ) -> FrozenTemplates | None:
+        if self.missing == "zeros" and self.substitution is None:
+            return None
         found = self._find_templates(source)
-        if found is not None and (self.missing != "zeros" or self.substitution is not None):
+        if found is not None:
             return found.for_data(description)
         asked = (
             "model.substitution" if self.substitution is not None else "model.missing: templates"

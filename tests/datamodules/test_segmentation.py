@@ -327,7 +327,6 @@ def test_the_order_of_channels_can_be_chosen(labelled: Path) -> None:
         ({"min_modalities": 5}, "no train studies that can be used: .*fewer than 5"),
         ({"min_modalities": 0}, "min_modalities is 0"),
         ({"label_fraction": 0.0}, "label_fraction is 0.0"),
-        ({"label_fraction": 1e-6}, "none at this data.label_fraction"),
         ({"label_share": 1.5}, "label_share 1.5"),
         ({"crops_per_visit": 0}, "crops_per_visit is 0"),
     ],

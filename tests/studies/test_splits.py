@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from brainmvp_lightning.studies.splits import keeps_label, parse_split, split_of
+from brainmvp_lightning.studies.splits import labelled_patients, parse_split, split_of
 
 
 def test_the_split_depends_on_nothing_but_the_patient_and_the_seed() -> None:
@@ -41,34 +41,43 @@ def test_spellings_of_splits() -> None:
         parse_split("trian")
 
 
+def kept(names: list[str], fraction: float, seed: int = 0, dataset: str = "a") -> set[str]:
+    patients = [(dataset, name) for name in names]
+    return {name for _, name in labelled_patients(patients, fraction, seed)}
+
+
 def test_who_keeps_a_label_keeps_it_at_every_larger_fraction() -> None:
-    names = [f"p{number}" for number in range(500)]
-    kept = [
-        {name for name in names if keeps_label("a", name, fraction)}
-        for fraction in (0.2, 0.4, 0.6, 0.8, 1.0)
-    ]
-    assert all(smaller < larger for smaller, larger in itertools.pairwise(kept))
-    assert kept[-1] == set(names)
-    # Standard deviation of a share of 0.2 over 500 patients: 0.018.
-    assert len(kept[0]) / 500 == pytest.approx(0.2, abs=0.06)
+    names = [f"p{number}" for number in range(59)]
+    chosen = [kept(names, fraction) for fraction in (0.2, 0.4, 0.6, 0.8, 1.0)]
+    assert all(smaller < larger for smaller, larger in itertools.pairwise(chosen))
+    assert [len(some) for some in chosen] == [12, 24, 36, 48, 59]  # rounded up
+
+
+def test_the_number_of_labelled_patients_is_exact() -> None:
+    names = [f"p{number}" for number in range(75)]
+    assert {len(kept(names, 0.2, seed)) for seed in range(20)} == {15}
+    assert len(kept(["p1"], 0.01)) == 1
+
+
+def test_several_visits_of_a_patient_count_once() -> None:
+    assert len(labelled_patients([("a", "p1"), ("a", "p1"), ("a", "p2")], 0.5)) == 1
 
 
 def test_who_keeps_a_label_does_not_follow_from_the_split() -> None:
     names = [f"p{number}" for number in range(500)]
     training = [name for name in names if split_of("a", name) == "train"]
-    kept = sum(keeps_label("a", name, 0.5) for name in training)
-    assert kept / len(training) == pytest.approx(0.5, abs=0.1)
+    first = sum(name in kept(names, 0.5) for name in training)
+    assert first / len(training) == pytest.approx(0.5, abs=0.1)
 
 
 def test_another_seed_or_data_set_keeps_others() -> None:
     names = [f"p{number}" for number in range(60)]
-    first = [keeps_label("a", name, 0.5) for name in names]
-    assert first == [keeps_label("a", name, 0.5) for name in names]
-    assert first != [keeps_label("a", name, 0.5, seed=1) for name in names]
-    assert first != [keeps_label("b", name, 0.5) for name in names]
+    assert kept(names, 0.5) == kept(names, 0.5)
+    assert kept(names, 0.5) != kept(names, 0.5, seed=1)
+    assert kept(names, 0.5) != kept(names, 0.5, dataset="b")
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.2, 1.1, 20.0])
 def test_a_fraction_that_is_no_share_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match=r"label_fraction is .* above 0 and at most 1"):
-        keeps_label("a", "p", fraction)
+        labelled_patients([("a", "p")], fraction)

@@ -196,7 +196,7 @@ def test_copies_replace_modalities_and_leave_the_annotation_alone(
     task.check(data, validates=False)
     batch: Any = next(iter(data.train_dataloader()))
     still = AugmentationOptions(flip=0.0, shift=0.0, scale=0.0)
-    views = make_views(task.model, batch, BLOCKS, still)  # type: ignore[arg-type]
+    views = make_views(task.model, batch, batch["origin"], BLOCKS, still)  # type: ignore[arg-type]
     assert views.image.shape == (4, 4, 16, 16, 16)
     torch.testing.assert_close(views.like_image(batch["label"])[:2], batch["label"])
     crops = task.model.templates.crop(batch["origin"], (16, 16, 16))  # type: ignore[union-attr]
@@ -217,7 +217,7 @@ def test_mirrors_move_image_and_annotation_alike(cohort: Path, encoder: Path) ->
     task.check(data, validates=False)
     batch: Any = next(iter(data.train_dataloader()))
     always = AugmentationOptions(flip=1.0, shift=0.0, scale=0.0)
-    views = make_views(task.model, batch, None, always)  # type: ignore[arg-type]
+    views = make_views(task.model, batch, batch["origin"], None, always)  # type: ignore[arg-type]
     row, channel = next((r, c) for r, c in batch["present"].nonzero().tolist())
     expected = batch["image"][row, channel].flip(0, 1, 2)
     assert torch.equal(views.image[row, channel], expected)
