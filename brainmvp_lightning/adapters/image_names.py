@@ -42,7 +42,8 @@ def parse_image_name(path: Path, vocabulary: ModalityVocabulary) -> ImageName:
     """Find the modality in a name such as ``BraTS2021_00000_flair`` or ``case-7_T1_post_n4``.
 
     The last words count; words that no modality has are skipped from the end, and several words
-    together (``T1_post``) come before a part of them.
+    together (``T1_post``) come before a part of them. They begin and end with a word of letters or
+    digits, and none of these, of whatever script, is passed over.
 
     Raises:
         UnknownModalityError: If no part of the name is a known spelling.
@@ -52,6 +53,8 @@ def parse_image_name(path: Path, vocabulary: ModalityVocabulary) -> ImageName:
     for last in range(len(words), 0, -1):
         for first in range(last):
             start, end = words[first].start(), words[last - 1].end()
+            if not (_is_spelt(words[first]) and _is_spelt(words[last - 1])):
+                continue
             try:
                 modality = vocabulary.parse(text[start:end])
             except UnknownModalityError:
@@ -61,6 +64,10 @@ def parse_image_name(path: Path, vocabulary: ModalityVocabulary) -> ImageName:
     raise UnknownModalityError(
         f"its name holds none of the modalities {', '.join(vocabulary.names)} in any known spelling"
     )
+
+
+def _is_spelt(word: re.Match[str]) -> bool:
+    return any(map(str.isalnum, word.group()))
 
 
 def split_case(case: str, pattern: str | None) -> tuple[str, str]:

@@ -52,6 +52,19 @@ class EncoderExport(Callback):
     @rank_zero_only
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write both files."""
+        self._write(trainer, pl_module)
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write them if there are none.
+
+        A training that was killed at its very end is over when it is resumed, so that
+        `on_train_end` does not come again.
+        """
+        if not (Path(trainer.default_root_dir) / FILE).exists():
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         path = Path(trainer.default_root_dir) / FILE
         manifest = self._manifest(trainer, pl_module)
         tensors = self._tensors(path, pl_module)

@@ -14,7 +14,7 @@ from brainmvp_lightning.commands.parsing import TeachingParser, make_parser
 from brainmvp_lightning.commands.shipped import config_file
 from brainmvp_lightning.experiments.arms import check_arm_options
 from brainmvp_lightning.experiments.children import StoppedError
-from brainmvp_lightning.experiments.markers import ChangedPlanError
+from brainmvp_lightning.experiments.markers import ChangedPlanError, compare, left_out
 from brainmvp_lightning.experiments.plan import (
     PAPER_FRACTIONS,
     Common,
@@ -71,25 +71,7 @@ def build_parser(study: str) -> TeachingParser:
         "--cache", type=str | None, default=None, help="prepared cohort; else that of the task"
     )
     parser.add_argument("--runs", type=str, required=True, help="folder of runs and tables")
-    if study == "ablation":
-        parser.add_argument(
-            "--pretrain", type=str, required=True, help="YAML file of the pre-training"
-        )
-        parser.add_argument(
-            "--pretrain_cache",
-            type=str | None,
-            default=None,
-            help="cohort of the pre-training; else that of its file",
-        )
-        arms = "each with changes to the pre-training (null: none) and to the fine-tuning"
-    else:
-        parser.add_argument(
-            "--fractions",
-            type=list[float],
-            default=list(PAPER_FRACTIONS),
-            help="shares of the training patients",
-        )
-        arms = "each with changes to the fine-tuning, such as model.weights"
+    arms = _add_study(parser, study)
     parser.add_argument(
         "--arms",
         type=dict[str, dict[str, Any] | None],
@@ -105,6 +87,28 @@ def build_parser(study: str) -> TeachingParser:
     parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="one run for each")
     _add_running(parser)
     return parser
+
+
+def _add_study(parser: TeachingParser, study: str) -> str:
+    """Add the options of one study, and return what its arms hold."""
+    if study == "ablation":
+        parser.add_argument(
+            "--pretrain", type=str, required=True, help="YAML file of the pre-training"
+        )
+        parser.add_argument(
+            "--pretrain_cache",
+            type=str | None,
+            default=None,
+            help="cohort of the pre-training; else that of its file",
+        )
+        return "each with changes to the pre-training (null: none) and to the fine-tuning"
+    parser.add_argument(
+        "--fractions",
+        type=list[float],
+        default=list(PAPER_FRACTIONS),
+        help="shares of the training patients",
+    )
+    return "each with changes to the fine-tuning, such as model.weights"
 
 
 def _add_running(parser: TeachingParser) -> None:
@@ -124,7 +128,7 @@ def _add_running(parser: TeachingParser) -> None:
         nargs="?",
         const=True,
         default=False,
-        help="only make the tables and the plot, from the runs that are there",
+        help="only make the tables and the plot, from the finished runs of this plan",
     )
 
 
@@ -160,7 +164,8 @@ def _work(plan: Plan, options: Namespace, run_options: RunOptions) -> int:
     try:
         if not options.report_only:
             outcome = run_cells(plan.cells, folder, run_options)
-        report = write_report(plan, folder)
+        reasons = left_out(plan.cells, compare(plan.cells))
+        report = write_report(plan, folder, reasons)
     except (ChangedPlanError, CacheError, ValueError, OSError) as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
@@ -169,10 +174,10 @@ def _work(plan: Plan, options: Namespace, run_options: RunOptions) -> int:
         return _fail("ended by SIGTERM; run the same command again, finished runs are kept", 143)
     if outcome.failed or outcome.blocked:
         _summarise_failures(outcome)
+    for name in report.missing:
+        _say(f"left out: {name}: {reasons.get(name, 'it has no scores')}")
     if not report.files:
         return _fail(f"no run in {folder} has been tested, there is nothing to put in a table", 1)
-    if report.missing:
-        _say(f"{len(report.missing)} runs have no scores, the first is {report.missing[0]}")
     _say(next(file for file in report.files if file.suffix == ".md").read_text())
     _say("written: " + ", ".join(str(file) for file in report.files))
     return 1 if outcome.failed else 0

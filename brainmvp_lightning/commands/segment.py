@@ -6,7 +6,7 @@ import hashlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from brainmvp_lightning.commands.segment_inputs import Inputs, find_inputs
-from brainmvp_lightning.commands.segment_options import build_parser
-from brainmvp_lightning.inference.decisions import Labelling
+from brainmvp_lightning.commands.segment_options import build_parser, check_call, check_folder
+from brainmvp_lightning.inference.decisions import Labelling, fitting_schemes
 from brainmvp_lightning.inference.hub import from_pretrained
 from brainmvp_lightning.inference.loading import WEIGHTS_FILE
 from brainmvp_lightning.inference.model import FineTunedModel
@@ -72,9 +72,11 @@ def main(argv: list[str]) -> int:
     options = build_parser().parse_args(argv)
     console = Console(soft_wrap=True)
     try:
+        check_folder(options.out)
         job = _prepare_job(options)
         studies = find_inputs(options.images, job.model.description.modalities)
-        _check_reference(options.reference, studies, job.model)
+        check_call(options, studies, job.model)
+        _tell_own_values(job)
         with _tidy_end():
             num_failed = sum(not _segment(inputs, job, console) for inputs in studies)
     except (ValueError, OSError, ImportError, MissingToolError) as error:
@@ -88,6 +90,11 @@ def main(argv: list[str]) -> int:
 
 def _prepare_job(options: Namespace) -> Job:
     model = from_pretrained(options.model)
+    if options.missing == "templates" and model.templates is None:
+        raise ValueError(
+            "the model has no templates to stand for a missing modality; leave --missing out, and "
+            "zeros do, as in its training"
+        )
     model.missing = options.missing or model.missing
     windows = WindowOptions(options.overlap, batch=options.batch, flips=options.flips)
     recipe = recorded_recipe(
@@ -100,6 +107,24 @@ def _prepare_job(options: Namespace) -> Job:
         labelling = Labelling.of(model.description, scheme)
     device = _device(options.device)
     return Job(model.to(device), recipe, labelling, _source(options.model), windows, options)
+
+
+def _tell_own_values(job: Job) -> None:
+    """Tell that values in the files are none of a data set, and which scheme would change that."""
+    description, labelling = job.model.description, job.labelling
+    if labelling is None or description.label_values or job.options.label_scheme is not None:
+        return
+    fitting = fitting_schemes(description, label_schemes().values())
+    if set(fitting.values()) == {labelling.values}:
+        return  # they are those of all known schemes
+    known = f" (those that fit: {', '.join(fitting)})" if fitting else ""
+    pairs = zip(labelling.values, labelling.names, strict=True)
+    own = ", ".join(f"{value} {name}" for value, name in pairs)
+    sys.stderr.write(
+        "brainmvp segment: note: the annotations that the model learned from have no one value for "
+        f"each of its structures, so labels have its own ({own}); "
+        f"--label_scheme NAME writes those of a scheme{known}\n"
+    )
 
 
 def _source(name: str) -> dict[str, str]:
@@ -117,24 +142,6 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name!r} cannot be used here; use auto, cpu or cuda") from error
     return device
-
-
-def _check_reference(
-    reference: str | None, studies: Sequence[Inputs], model: FineTunedModel
-) -> None:
-    if reference is None:
-        return
-    takes = model.description.modalities
-    if reference not in takes:
-        raise ValueError(f"there is no reference {reference!r}; the model takes {', '.join(takes)}")
-    without = [
-        inputs.name for inputs in studies if not inputs.fault and reference not in inputs.files
-    ]
-    if without:
-        raise ValueError(
-            f"{', '.join(without[:3])} has no {reference} to be the reference; leave --reference "
-            "out, or name another modality"
-        )
 
 
 @contextmanager
@@ -161,7 +168,9 @@ def _segment(inputs: Inputs, job: Job, console: Console) -> bool:
         if inputs.fault:
             raise ValueError(inputs.fault)
         paths, notes = _write(inputs, job)
-    except (ValueError, OSError, CacheError, ArithmeticError, torch.OutOfMemoryError) as error:
+    except MissingToolError:
+        raise  # the others would lack it, too
+    except (ValueError, OSError, CacheError, ArithmeticError, RuntimeError, MemoryError) as error:
         _fail(f"study {inputs.name!r} is set aside: {_reason(error)}", 1)
         return False
     for note in notes:
@@ -174,22 +183,25 @@ def _segment(inputs: Inputs, job: Job, console: Console) -> bool:
 def _reason(error: Exception) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return "the device has too little memory; use --batch 1, or --device cpu"
-    return str(error)
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "allocate memory" in text:
+        return f"this machine has too little memory ({text or 'MemoryError'}); free some"
+    return text or type(error).__name__
 
 
 def _write(inputs: Inputs, job: Job) -> tuple[list[Path], list[str]]:
     """Return the files that were written, and notes."""
-    mask = job.options.brain_mask if job.recipe.brain_mask == "file" else None
     name = study_id("", inputs.name, "")
     raw = read_raw_study(
         name,
         inputs.files,
         job.model.description,
         job.recipe,
-        brain_mask=None if mask is None else Path(mask),
+        brain_mask=_mask_file(job),
+        others=inputs.others,
     )
     prediction = _predict(raw, job)
-    notes = [*raw.notes, *inputs.skipped]
+    notes = [*raw.notes, *inputs.skipped, *inputs.notes]
     facts = _call_facts(inputs, job, notes)
     out: Path = job.options.out
     if job.labelling is None:
@@ -200,8 +212,15 @@ def _write(inputs: Inputs, job: Job) -> tuple[list[Path], list[str]]:
     outputs = job.model.output_names if job.options.probabilities else ()
     paths = write_segmentation(prediction, target, job.labelling, out, outputs)
     facts = {**segmentation_facts(prediction, job.model, job.labelling, target), **facts}
+    if outputs:
+        written = [path.name for path in paths[1:]]
+        facts["probabilities"] = dict(zip(outputs, written, strict=True))
     write_facts(out / f"{name}_seg.json", facts)
     return [*paths, out / f"{name}_seg.json"], notes
+
+
+def _mask_file(job: Job) -> Path | None:
+    return Path(job.options.brain_mask) if job.recipe.brain_mask == "file" else None
 
 
 def _predict(raw: RawStudy, job: Job) -> StudyPrediction:
@@ -223,17 +242,20 @@ def _target(raw: RawStudy, reference: str | None) -> Target:
 
 def _call_facts(inputs: Inputs, job: Job, notes: Sequence[str]) -> dict[str, Any]:
     """Return what makes the call repeatable, as plain JSON values."""
+    mask = _mask_file(job)
     return {
         "model": job.source,
         "task": job.model.task,
-        "inputs": {
-            modality: {"path": str(path), "sha256": _sha256(path)}
-            for modality, path in inputs.files.items()
-        },
+        "inputs": _named_files({**inputs.files, **({"brain_mask": mask} if mask else {})}),
+        "others": _named_files(inputs.others),
         "windows": asdict(job.windows),
         "device": str(job.model.device),
         "warnings": list(notes),
     }
+
+
+def _named_files(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    return {name: {"path": str(path), "sha256": _sha256(path)} for name, path in files.items()}
 
 
 def _sha256(path: Path) -> str:

@@ -1,15 +1,24 @@
-"""What ``brainmvp segment`` can be told."""
+"""What ``brainmvp segment`` can be told, and what of it makes no sense."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from jsonargparse import Namespace
+
 from brainmvp_lightning.commands.parsing import TeachingParser, make_parser
+from brainmvp_lightning.commands.segment_inputs import Inputs
+from brainmvp_lightning.inference.model import FineTunedModel
 
 SUMMARY = "segment (or classify) NIfTI files with a fine-tuned model"
 
 _EPILOG = (
+    "Scans of a study that the model does not take still have a say in its grid and box, as in "
+    "prepared data, where they lie in its folder or are named, too; they are listed as 'others' "
+    "in the JSON file. "
     "Exit code: 0 all studies done, 1 some could not be used, 2 wrong call. For research only: not "
     "a medical device."
 )
@@ -82,5 +91,51 @@ def _add_preparation(parser: TeachingParser) -> None:
         "--brain_mask",
         type=str | None,
         default=None,
-        help="mask of the brain, or the trusted command that draws it, if the recipe needs it",
+        help="the mask of the brain of one study, or the trusted command that draws it for any, if "
+        "the recipe needs it",
     )
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a folder can be written, or made, without making it.
+
+    Raises:
+        NotADirectoryError: If it, or what it lies in, is a file.
+        PermissionError: If it may not be written.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not place.is_dir():
+        raise NotADirectoryError(f"--out {folder}: {place} is no folder; name another")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out {folder}: {place} may not be written to; name another")
+
+
+def check_call(options: Namespace, studies: Sequence[Inputs], model: FineTunedModel) -> None:
+    """Check what depends on the model and on the studies.
+
+    Raises:
+        ValueError: If there is no such reference, or one mask is to do for several studies.
+    """
+    if options.brain_mask and model.description.recipe.get("brain_mask") == "file":
+        if len(studies) > 1:
+            raise ValueError(
+                f"{options.brain_mask} is the brain mask of one study, not of {len(studies)}; call "
+                "the command once for each study"
+            )
+        if not Path(options.brain_mask).is_file():
+            raise FileNotFoundError(f"there is no mask {options.brain_mask}; correct the path")
+    if options.reference is not None:
+        _check_reference(options.reference, studies, model.description.modalities)
+
+
+def _check_reference(reference: str, studies: Sequence[Inputs], takes: Sequence[str]) -> None:
+    if reference not in takes:
+        raise ValueError(f"there is no reference {reference!r}; the model takes {', '.join(takes)}")
+    without = [
+        inputs.name for inputs in studies if not inputs.fault and reference not in inputs.files
+    ]
+    if without:
+        raise ValueError(
+            f"{', '.join(without[:3])} has no {reference} to be the reference; leave --reference "
+            "out, or name another modality"
+        )

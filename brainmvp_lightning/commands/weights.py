@@ -25,7 +25,7 @@ from brainmvp_lightning.weights.load import LoadReport, match_tensors
 from brainmvp_lightning.weights.published import Translation, detect_layout, translate
 from brainmvp_lightning.weights.published_facts import encoder_options, release_manifest
 from brainmvp_lightning.weights.reading import read_tensors
-from brainmvp_lightning.weights.sources import MODEL_FILE, WeightSource, open_source
+from brainmvp_lightning.weights.sources import WeightSource, file_of, open_source
 from brainmvp_lightning.weights.transfer import TransferOptions, TransferReport, transfer
 
 SUMMARY = "inspect, import and export weights, the published ones too"
@@ -84,7 +84,7 @@ def _inspect(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     path: Path = options.file
     source = _source(path)
-    tensors = read_tensors(path / MODEL_FILE if path.is_dir() else path)
+    tensors = read_tensors(file_of(path))
     header = ("tensor", "shape", "type")
     _write_columns([header, *((name, _shape(t.shape), _dtype(t)) for name, t in tensors.items())])
     num_values = sum(tensor.numel() for tensor in tensors.values())

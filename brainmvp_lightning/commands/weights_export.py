@@ -17,6 +17,7 @@ from brainmvp_lightning.inference.bundle import save_bundle
 from brainmvp_lightning.inference.components import build_backbone
 from brainmvp_lightning.inference.export import save_encoder, save_model
 from brainmvp_lightning.inference.loading import load_model
+from brainmvp_lightning.inference.origins import check_origin
 from brainmvp_lightning.weights.errors import WeightsError
 from brainmvp_lightning.weights.export import write_weights
 from brainmvp_lightning.weights.load import match_tensors
@@ -48,9 +49,9 @@ def export(argv: list[str]) -> None:
 
 def _export_model(options: Namespace) -> None:
     metadata = {"licence": options.licence, "licence_note": options.licence_note}
-    metadata["trained_from"] = options.file.name
+    metadata["exported_from"] = options.file.name
     if options.metrics is not None:
-        metadata["metrics"] = dict(_numbers(_read_json(options.metrics)))
+        metadata["metrics"] = _results(_read_json(options.metrics))
     save = save_model if options.format == "huggingface" else save_bundle
     save(load_model(options.file), options.output, {k: v for k, v in metadata.items() if v})
 
@@ -76,7 +77,9 @@ def _parse(argv: list[str]) -> Namespace:
     parser.add_argument(
         "--licence", type=str | None, help="identifier for the card, such as cc-by-nc-4.0"
     )
-    parser.add_argument("--metrics", type=Path | None, help="JSON file with results for the card")
+    parser.add_argument(
+        "--metrics", type=Path | None, help="results for the card: test/summary.json"
+    )
     options: Namespace = parser.parse_args(argv)
     return options
 
@@ -130,6 +133,7 @@ def _describe(source: WeightSource) -> dict[str, Any]:
         return {}
     in_channels = 1 if source.modalities is None else len(source.modalities)
     try:
+        check_origin(str(spec["class_path"]))
         backbone = build_backbone(spec, in_channels)
     except ValueError as error:
         raise WeightsError(f"{source.path}: {error}") from error
@@ -155,6 +159,22 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WeightsError(f"{path} is no JSON file ({error}); give one with results") from error
+
+
+def _results(found: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the file holds
+    """Return a test's summary as it is, of anything else the finite numbers."""
+    if isinstance(found, Mapping) and isinstance(found.get("blocks"), list):
+        summary: dict[str, Any] = _finite(found)
+        return summary
+    return dict(_numbers(found))
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa: ANN401

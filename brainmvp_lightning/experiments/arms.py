@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from brainmvp_lightning.experiments.overrides import Overrides
+from brainmvp_lightning.experiments.overrides import Overrides, flatten
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
@@ -72,13 +72,29 @@ def check_fractions(fractions: Sequence[float]) -> list[float]:
     return sorted(set(fractions))
 
 
+def share_text(fraction: float) -> str:
+    """Return a share as text that no other share has."""
+    short = f"{fraction:g}"
+    return short if float(short) == fraction else repr(fraction)
+
+
 def refuse_fixed(chosen: Overrides, fixed: Iterable[str], arm: str) -> None:
-    """Refuse overrides of what an experiment sets for each run.
+    """Refuse overrides of what an experiment sets for each run, nested ones too.
 
     Raises:
         ValueError: If there is one.
     """
-    taken = {name.replace("init_args.", "") for name in chosen}
+    taken = [
+        name.replace("init_args.", "").removesuffix(".init_args")
+        for name, value in flatten(chosen)
+        if not isinstance(value, Mapping)
+    ]
     for name in (*fixed, "trainer.default_root_dir"):
-        if name in taken:
-            raise ValueError(f"arm {arm!r} overrides {name}, which the experiment sets itself")
+        for other in taken:
+            if name == other:
+                raise ValueError(f"arm {arm!r} overrides {name}, which the experiment sets itself")
+            if name.startswith(f"{other}."):
+                raise ValueError(
+                    f"arm {arm!r} replaces {other} as a whole, but the experiment sets {name} "
+                    "itself; override single options of it"
+                )

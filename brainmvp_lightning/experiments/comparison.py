@@ -33,7 +33,8 @@ class ArmRow:
         num_seeds: Runs that have been tested.
         num_cases: Test cases that all these runs have.
         measures: Mean of the runs, by measure.
-        spread: Standard deviation of the headline measure over the runs; None of a single one.
+        spread: Standard deviation of the headline measure over the runs; None of less than two
+            finite values.
         interval: Of the headline measure, averaged over the runs, over the cases.
         values: The headline measure of each run.
         counts: Mean of the runs' counts.
@@ -96,11 +97,17 @@ def _summarise(group: Sequence[RunScores]) -> ArmRow:
         len(group),
         len(cases),
         {key: mean_of(run.measures[key] for run in group) for key in first.measures},
-        statistics.stdev(values) if len(values) > 1 else None,
+        _spread(values),
         _auc_interval(group, list(cases)) if is_classification else bootstrap(list(cases.values())),
         values,
         {key: mean_of(run.counts[key] for run in group) for key in first.counts},
     )
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    """Return the standard deviation of the finite values, None of less than two."""
+    known = [value for value in values if math.isfinite(value)]
+    return statistics.stdev(known) if len(known) > 1 else None
 
 
 def _average_cases(group: Sequence[RunScores]) -> dict[Study, float]:

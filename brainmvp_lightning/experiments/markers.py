@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from brainmvp_lightning.experiments.cells import Cell, Step, differences, fingerprint
+from brainmvp_lightning.experiments.cells import Cell, Step, describe, differences, fingerprint
 from brainmvp_lightning.volumes.atomic import write_bytes
 
 MARKER_FILE = "cell.json"
@@ -71,23 +71,64 @@ def steps_left(cell: Cell, marker: Marker | None) -> tuple[Step, ...]:
     return ()
 
 
-def changes(
-    cells: Iterable[Cell], descriptions: Mapping[str, Mapping[str, Any]]
-) -> dict[str, list[str]]:
-    """Return for each cell whose folder holds another run what differs.
+@dataclass(frozen=True)
+class Standing:
+    """How a plan and the folders of its cells agree.
+
+    Attributes:
+        descriptions: What each cell is, by name; as noted where the plan has not changed.
+        changed: What differs, for each cell whose folder holds another run.
+    """
+
+    descriptions: Mapping[str, Mapping[str, Any]]
+    changed: Mapping[str, list[str]]
+
+
+def compare(cells: Iterable[Cell]) -> Standing:
+    """Compare the cells with what is noted in their folders; those that others need come first.
 
     Raises:
         ChangedPlanError: If a note cannot be read.
+        OSError: If an input cannot be read.
     """
-    found: dict[str, list[str]] = {}
+    cells = tuple(cells)
+    planned, noted = describe(cells), {cell.name: read_marker(cell) for cell in cells}
+    descriptions: dict[str, Mapping[str, Any]] = {}
+    changed: dict[str, list[str]] = {}
     for cell in cells:
-        marker, description = read_marker(cell), descriptions[cell.name]
-        if marker is None:
-            if (cell.folder / "checkpoints").exists():
-                found[cell.name] = [f"{cell.folder} holds a run of which nothing is noted"]
-        elif marker.fingerprint != fingerprint(description):
-            found[cell.name] = differences(marker.description, description)
-    return found
+        after = {name: fingerprint(descriptions[name]) for name in cell.needs}
+        new: Mapping[str, Any] = {**planned[cell.name], "after": after}
+        marker = noted[cell.name]
+        texts: list[str] = []
+        if marker is not None:
+            texts = differences(marker.description, new)
+        elif (cell.folder / "checkpoints").exists():
+            texts = [f"{cell.folder} holds a run of which nothing is noted"]
+        if texts:
+            changed[cell.name] = texts
+        is_noted = marker is not None and not texts
+        descriptions[cell.name] = marker.description if marker and is_noted else new
+    return Standing(descriptions, changed)
+
+
+def left_out(cells: Iterable[Cell], standing: Standing) -> dict[str, str]:
+    """Return for each cell whose scores are not those of the plan why.
+
+    A cell counts if its plan is as noted and its last step has succeeded.
+    """
+    reasons: dict[str, str] = {}
+    for cell in cells:
+        marker = read_marker(cell)
+        last = cell.steps[-1].name
+        if cell.name in standing.changed:
+            reasons[cell.name] = (
+                f"made by another plan: {'; '.join(standing.changed[cell.name][:3])}"
+            )
+        elif marker is None:
+            reasons[cell.name] = "not begun"
+        elif last not in marker.done:
+            reasons[cell.name] = f"its {last} is not done"
+    return reasons
 
 
 def refuse_changes(found: Mapping[str, list[str]]) -> None:

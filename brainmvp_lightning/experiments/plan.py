@@ -12,8 +12,16 @@ from brainmvp_lightning.experiments.arms import (
     check_fractions,
     check_names,
     refuse_fixed,
+    share_text,
 )
-from brainmvp_lightning.experiments.cells import BEST_CHECKPOINT, Cell, Place, test_step, train_step
+from brainmvp_lightning.experiments.cells import (
+    Cell,
+    Place,
+    checkpoint_to_test,
+    test_step,
+    train_step,
+)
+from brainmvp_lightning.experiments.contents import inputs_of
 from brainmvp_lightning.experiments.overrides import (
     Overrides,
     Tree,
@@ -162,7 +170,7 @@ def plan_ablation(
 
 
 def _place(common: Common, arm: str, fraction: float, seed: int) -> Place:
-    name = f"finetune/{arm}/fraction_{fraction:g}/seed_{seed}"
+    name = f"finetune/{arm}/fraction_{share_text(fraction)}/seed_{seed}"
     return Place(arm, fraction, seed, name, common.runs / name)
 
 
@@ -181,8 +189,13 @@ def _fine_tuning(
     overrides = merge(
         run_folder(config, place.folder), expand(chosen, config), expand(fixed, config)
     )
-    steps = (train_step(common.task, place.folder, BEST_CHECKPOINT), test_step(place.folder))
-    inputs = _files(merge(config, overrides), common.runs)
+    whole = merge(config, overrides)
+    checkpoint = checkpoint_to_test(whole)
+    steps = (
+        train_step(common.task, place.folder, checkpoint),
+        test_step(place.folder, checkpoint),
+    )
+    inputs = inputs_of(whole, common.runs)
     return Cell(place.cell, place.folder, steps, config, overrides, inputs, needs)
 
 
@@ -195,15 +208,6 @@ def _pre_training(
     fixed = {} if cache is None else {"data.cache": cache}
     refuse_fixed(changes, fixed, arm)
     overrides = merge(run_folder(config, folder), expand(changes, config), expand(fixed, config))
-    inputs = _files(merge(config, overrides), common.runs)
+    inputs = inputs_of(merge(config, overrides), common.runs)
     steps = (train_step(task, folder, Path(ENCODER_FILE)),)
     return Cell(name, folder, steps, config, overrides, inputs)
-
-
-def _files(config: Tree, runs: Path) -> tuple[Path, ...]:
-    """Return the files that a model starts from; what the experiment makes itself is none."""
-    leaves = [leaf for _, leaf in flatten(config.get("model", {}))]
-    texts = dict.fromkeys(leaf for leaf in leaves if isinstance(leaf, str) and "\n" not in leaf)
-    inside = runs.resolve()
-    paths = [Path(text) for text in texts if text]
-    return tuple(p for p in paths if not p.resolve().is_relative_to(inside) and p.is_file())

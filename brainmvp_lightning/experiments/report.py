@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,16 +39,21 @@ class Report:
     missing: list[str]
 
 
-def write_report(plan: Plan, folder: Path) -> Report:
+def write_report(plan: Plan, folder: Path, left_out: Container[str] = ()) -> Report:
     """Write ``results.csv``, ``table.csv``, ``table.md``, ``table.tex`` and the plot.
 
     Each file is replaced as a whole. Nothing is written while no run has scores.
+
+    Args:
+        plan: What is compared.
+        folder: Where the files go.
+        left_out: Cells whose scores do not count; see `markers.left_out`.
 
     Raises:
         ValueError: If scores are damaged, or the runs did different tasks.
         OSError: If a file cannot be written.
     """
-    runs = read_results(plan.places)
+    runs = read_results([place for place in plan.places if place.cell not in left_out])
     tested = {run.place.cell for run in runs}
     missing = [place.cell for place in plan.places if place.cell not in tested]
     if not runs:

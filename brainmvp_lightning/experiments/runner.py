@@ -18,7 +18,6 @@ from brainmvp_lightning.experiments.cells import (
     OVERRIDES_FILE,
     Cell,
     Step,
-    describe,
     fingerprint,
 )
 from brainmvp_lightning.experiments.children import Children, raise_on_sigterm
@@ -29,7 +28,7 @@ from brainmvp_lightning.experiments.environment import (
 )
 from brainmvp_lightning.experiments.markers import (
     Marker,
-    changes,
+    compare,
     move_away,
     read_marker,
     refuse_changes,
@@ -43,6 +42,7 @@ from brainmvp_lightning.volumes.lock import lock_folder
 PROGRAM = (sys.executable, "-m", "brainmvp_lightning")
 POLL_S = 0.05
 TAIL_LINES = 12
+OLD_CHECKPOINT = "before.ckpt"
 _TAIL_BYTES = 8192
 
 
@@ -103,15 +103,14 @@ def run_cells(cells: Sequence[Cell], folder: Path, options: RunOptions) -> Outco
     """
     folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder), raise_on_sigterm():
-        descriptions = describe(cells)
-        changed = changes(cells, descriptions)
+        standing = compare(cells)
         if not options.rerun:
-            refuse_changes(changed)
+            refuse_changes(standing.changed)
         for cell in cells:
-            if cell.name in changed:
+            if cell.name in standing.changed:
                 move_away(cell)
         with Children() as children:
-            return _Schedule(cells, descriptions, options, children).run()
+            return _Schedule(cells, standing.descriptions, options, children).run()
 
 
 @dataclass
@@ -121,7 +120,7 @@ class _Job:
     left: list[Step]
     process: subprocess.Popen[bytes] | None = None
     log_start: int = 0
-    started: float = 0.0
+    is_resumed: bool = False
 
     @property
     def log(self) -> Path:
@@ -189,10 +188,10 @@ class _Schedule:
     def _start_step(self, job: _Job) -> None:
         step = job.left[0]
         words = list(step.words)
-        is_resumed = step.can_resume and (job.cell.folder / LAST_CHECKPOINT).exists()
-        if is_resumed:
+        job.is_resumed = step.can_resume and (job.cell.folder / LAST_CHECKPOINT).exists()
+        if job.is_resumed:
             words += ["--ckpt_path", "last"]
-        note = " (goes on from its last checkpoint)" if is_resumed else ""
+        note = " (goes on from its last checkpoint)" if job.is_resumed else ""
         self._say(f"{job.cell.name}: {step.name}{note}")
         with job.log.open("ab") as log:
             log.write(f"$ brainmvp {' '.join(words)}\n".encode())
@@ -200,11 +199,13 @@ class _Schedule:
         environment = job_environment(
             os.environ, job.slot, self.options.jobs, self.cores, self.gpus
         )
-        job.started = time.monotonic()
         job.process = self.children.start([*self.options.program, *words], environment, job.log)
 
     def _after_step(self, job: _Job, code: int) -> None:
         step = job.left[0]
+        if not code and not step.leaves.exists() and job.is_resumed:
+            self._start_afresh(job)
+            return
         if code or not step.leaves.exists():
             self._fail(job, code)
             return
@@ -218,6 +219,19 @@ class _Schedule:
         del self.running[job.slot]
         self.outcome.finished.append(job.cell.name)
         self._say(f"{job.cell.name}: finished")
+
+    def _start_afresh(self, job: _Job) -> None:
+        """Do a step anew whose checkpoint is at its end already, but without what it leaves.
+
+        It was killed between the two, and resuming a finished training does nothing.
+        """
+        step, folder = job.left[0], job.cell.folder
+        (folder / LAST_CHECKPOINT).replace(folder / OLD_CHECKPOINT)
+        self._say(
+            f"{job.cell.name}: {step.name} was at its end but left no {step.leaves}; it starts "
+            f"afresh, its checkpoint is now {folder / OLD_CHECKPOINT}"
+        )
+        self._start_step(job)
 
     def _fail(self, job: _Job, code: int) -> None:
         step = job.left[0]

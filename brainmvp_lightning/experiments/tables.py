@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from brainmvp_lightning.evaluation.intervals import Interval
+from brainmvp_lightning.experiments.arms import share_text
 from brainmvp_lightning.experiments.comparison import ArmRow
 from brainmvp_lightning.experiments.results import RunScores
 
@@ -75,7 +76,7 @@ def write_run_rows(runs: Sequence[RunScores]) -> str:
     rows = [
         [
             run.place.arm,
-            f"{run.place.fraction:g}",
+            share_text(run.place.fraction),
             run.place.seed,
             *(_exact(run.measures[name]) for name in measures),
             *(run.counts[name] for name in counts),
@@ -95,7 +96,7 @@ def write_arm_rows(rows: Sequence[ArmRow]) -> str:
     header += ["pairs", "p", "p_holm"]
     lines: list[list[object]] = [list(header)]
     for row in rows:
-        line: list[object] = [row.arm, f"{row.fraction:g}", row.num_seeds, row.num_cases]
+        line: list[object] = [row.arm, share_text(row.fraction), row.num_seeds, row.num_cases]
         line += [_exact(row.measures[name]) for name in measures]
         line += [_exact(row.spread), _exact(row.interval.low), _exact(row.interval.high)]
         line += [_exact(row.counts[name]) for name in counts]
@@ -117,7 +118,7 @@ def readable(rows: Sequence[ArmRow], reference: str) -> list[list[str]]:
     header += [f"Difference to {reference}", "95 % interval", "p (Holm)"]
     lines = [header]
     for row in rows:
-        spread = "" if row.spread is None else f" ± {main.write(row.spread)}"
+        spread = f" ± {main.write(row.spread)}" if row.num_seeds > 1 else ""
         line = [f"{100 * row.fraction:g} %", row.arm, str(row.num_seeds), str(row.num_cases)]
         line += [main.write(row.measures[first]) + spread, main.write_ends(row.interval)]
         line += [measure_of(name).write(row.measures[name]) for name in others]

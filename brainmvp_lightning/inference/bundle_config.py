@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from brainmvp_lightning import __version__
+from brainmvp_lightning.batches import LabelledDescription
 from brainmvp_lightning.inference.card import NOT_A_DEVICE
 from brainmvp_lightning.inference.model import FineTunedModel
 
@@ -121,8 +122,9 @@ def _preprocessing(model: FineTunedModel) -> list[dict[str, Any]]:
     ]
     if description.resized_to is None:
         steps.append(_step("Spacingd", pixdim=list(description.spacing_mm), mode="bilinear"))
+        steps.append(_crop(description))
     else:
-        steps.append(_step("CropForegroundd", source_key="image", allow_smaller=True))
+        steps.append(_crop(description, has_spacing=False))
         steps.append(_step("Resized", spatial_size=list(description.resized_to), mode="trilinear"))
     if description.clip:
         scale = {"_target_": f"{_PARTS}.ScaleToUnit", **description.clip}
@@ -130,6 +132,16 @@ def _preprocessing(model: FineTunedModel) -> list[dict[str, Any]]:
     if description.resized_to is not None:
         steps.append(_step("CenterSpatialCropd", roi_size=list(description.crop_size)))
     return [*steps, _step("EnsureTyped", dtype="$torch.float32")]
+
+
+def _crop(description: LabelledDescription, *, has_spacing: bool = True) -> dict[str, Any]:
+    """Return the step that cuts out the box that a prepared study is stored as.
+
+    Percentiles over the volume are those of this box; what lies around it comes back as background.
+    """
+    margin_mm = float(description.recipe.get("margin_mm") or 0.0)
+    margin = [round(margin_mm / side) for side in description.spacing_mm] if has_spacing else 0
+    return _step("CropForegroundd", source_key="image", margin=margin, allow_smaller=True)
 
 
 def _step(name: str, **options: object) -> dict[str, Any]:

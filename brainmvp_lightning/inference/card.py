@@ -7,9 +7,12 @@ from typing import Any
 
 import yaml
 
+from brainmvp_lightning.inference.card_results import results
+
 LIBRARY = "brainmvp_lightning"
 _TAGS = ("medical", "mri", "brain", "3d", "pytorch")
 _PIPELINES = {"segmentation": "image-segmentation", "classification": "image-classification"}
+_RECORDED = {"scans": "scans seen", "recipe": "preparation", "clip": "intensities"}
 NOT_A_DEVICE = (
     "For research. This is no medical device: it was not examined for use on patients, and its "
     "answers must not guide treatment."
@@ -43,12 +46,15 @@ def encoder_card(
                 **_preparation(manifest.get("recipe") or {}, manifest.get("clip") or {}),
                 "cache": manifest.get("recipe_hash"),
                 "made with": _versions(manifest.get("versions") or {}),
+                "not recorded": _listed(
+                    told for key, told in _RECORDED.items() if not manifest.get(key)
+                ),
             }
         ),
         "## Use\n\n```bash\nbrainmvp weights inspect encoder.safetensors\n"
         "brainmvp fit --config finetune.yaml --model.init_args.weights encoder.safetensors\n```",
-        "## Limits\n\nImages must be prepared and scaled as above. The network knows only the "
-        f"modalities that it saw. {NOT_A_DEVICE}",
+        f"## Limits\n\n{_demands(manifest)} The network knows only the modalities that it saw. "
+        f"{NOT_A_DEVICE}",
         f"## Licence\n\n{manifest.get('licence_note') or 'No licence note was given.'}",
     )
     return "\n\n".join(sections) + "\n"
@@ -60,7 +66,8 @@ def model_card(spec: Mapping[str, Any], metadata: Mapping[str, Any], name: str) 
     Args:
         spec: See `FineTunedModel.spec`.
         metadata: ``licence`` (an identifier such as ``apache-2.0``), ``licence_note``, ``metrics``
-            (numbers by name), ``data`` and ``trained_from``; all optional.
+            (the summary of a test run, or numbers by name), ``data`` and ``exported_from``; all
+            optional.
         name: Title of the model.
     """
     description: Any = spec["description"]
@@ -79,18 +86,17 @@ def model_card(spec: Mapping[str, Any], metadata: Mapping[str, Any], name: str) 
                 "head": _network(spec["head"]),
                 "channels, in order": _listed(description["modalities"]),
                 **_outputs(spec["task"], description),
-                "windows, voxels": _size(description["crop_size"]),
-                "spacing, mm": _size(description["spacing_mm"]),
+                **_geometry(description),
                 **_preparation(description.get("recipe") or {}, description.get("clip") or {}),
                 "missing modalities": _stand_in(spec),
                 "data": metadata.get("data"),
-                "trained from": metadata.get("trained_from"),
+                "exported from": metadata.get("exported_from"),
             }
         ),
         f"## Use\n\n{_usage(spec)}",
-        f"## Results\n\n{_metrics(metadata.get('metrics') or {})}",
-        "## Limits\n\nImages must be prepared as above: other spacings, scalings or missing skull "
-        f"stripping change the answers. {NOT_A_DEVICE}",
+        f"## Results\n\n{results(metadata.get('metrics') or {})}",
+        f"## Limits\n\n{_demands(description)} Other spacings, scalings or missing skull stripping "
+        f"change the answers. {NOT_A_DEVICE}",
         f"## Licence\n\n{metadata.get('licence_note') or 'No licence note was given.'}",
     )
     return "\n\n".join(sections) + "\n"
@@ -133,22 +139,37 @@ def _preparation(recipe: Mapping[str, Any], clip: Mapping[str, Any]) -> dict[str
     return {"preparation": "; ".join(facts), "intensities": scaled}
 
 
+def _demands(facts: Mapping[str, Any]) -> str:
+    """Return what images must be like, and what of it nobody noted."""
+    names = {"recipe": "prepared", "clip": "scaled"}
+    known = [word for key, word in names.items() if facts.get(key)]
+    unknown = [word for key, word in names.items() if not facts.get(key)]
+    text = f"Images must be {' and '.join(known)} as above." if known else ""
+    if unknown:
+        text += (
+            f" It is not recorded here how the images of the training were {' and '.join(unknown)};"
+            " new ones must be so too, ask whoever trained it."
+        )
+    return text.strip()
+
+
+def _geometry(description: Mapping[str, Any]) -> dict[str, str]:
+    if description.get("resized_to") is None:
+        return {
+            "windows, voxels": _size(description["crop_size"]),
+            "spacing, mm": _size(description["spacing_mm"]),
+        }
+    return {
+        "resized to, voxels": _size(description["resized_to"]),
+        "centre crop, voxels": _size(description["crop_size"]),
+    }
+
+
 def _stand_in(spec: Mapping[str, Any]) -> str:
     templates: Any = spec.get("templates")
     if templates is None or spec.get("missing") == "zeros":
         return "zeros"
     return f"learned templates of {_listed(templates['modalities'])}"
-
-
-def _metrics(metrics: Mapping[str, Any]) -> str:
-    if not metrics:
-        return "Not reported here."
-    rows = [f"| {name} | {_number(value)} |" for name, value in metrics.items()]
-    return "\n".join(("| metric | value |", "|---|---|", *rows))
-
-
-def _number(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _table(facts: Mapping[str, Any]) -> str:

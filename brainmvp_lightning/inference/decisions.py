@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,8 @@ class Labelling:
 
         Raises:
             ValueError: If the model names no structures, or the scheme has others or splits them.
+                Structures are the same if they have the same name and regions, or if none has the
+                name and one alone has the regions.
         """
         names = description.label_names
         if not names or len(description.label_regions) != len(names):
@@ -88,24 +90,52 @@ class Labelling:
         return scores
 
 
+def fitting_schemes(
+    description: LabelledDescription, schemes: Iterable[LabelScheme]
+) -> dict[str, tuple[int, ...]]:
+    """Return what each class of a model is in the schemes that have a value for all, by name."""
+    found = {}
+    for scheme in schemes:
+        try:
+            found[scheme.name] = tuple(_scheme_values(description, scheme))
+        except ValueError:  # it is of other structures
+            continue
+    return found
+
+
 def _scheme_values(description: LabelledDescription, scheme: LabelScheme) -> list[int]:
     """Return the value that a scheme has for each class of a model, 0 for the background."""
     values = [0]
     for name, regions in zip(
         description.label_names[1:], description.label_regions[1:], strict=True
     ):
-        parts = [part for part in name.split("/") if part in scheme.values]
-        if len(parts) != 1:
-            found = f"splits it into {', '.join(parts)}" if parts else "has none of that name"
-            raise ValueError(
-                f"label scheme {scheme.name!r} cannot name the model's structure {name!r}: it "
-                f"{found}; leave the scheme out to write the model's own classes"
-            )
-        own = {region for region, members in scheme.regions.items() if parts[0] in members}
+        part = _scheme_structure(name, set(regions), scheme)
+        own = _regions_of(part, scheme)
         if own != set(regions):
             raise ValueError(
-                f"label scheme {scheme.name!r} counts {parts[0]!r} to {', '.join(sorted(own))}, "
+                f"label scheme {scheme.name!r} counts {part!r} to {', '.join(sorted(own))}, "
                 f"the model to {', '.join(sorted(regions))}; leave the scheme out"
             )
-        values.append(scheme.values[parts[0]])
+        values.append(scheme.values[part])
     return values
+
+
+def _scheme_structure(name: str, regions: set[str], scheme: LabelScheme) -> str:
+    """Return the structure of a scheme of a class's name, else the only one of its regions."""
+    parts = [part for part in name.split("/") if part in scheme.values]
+    alike = [part for part in scheme.values if regions and _regions_of(part, scheme) == regions]
+    if not parts and len(alike) == 1:
+        parts = alike
+    if len(parts) == 1:
+        return parts[0]
+    found = "has none of that name, nor just one of its regions"
+    if parts:
+        found = f"splits it into {', '.join(parts)}"
+    raise ValueError(
+        f"label scheme {scheme.name!r} cannot name the model's structure {name!r}: it "
+        f"{found}; leave the scheme out to write the model's own classes"
+    )
+
+
+def _regions_of(part: str, scheme: LabelScheme) -> set[str]:
+    return {region for region, members in scheme.regions.items() if part in members}

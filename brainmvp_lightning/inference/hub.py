@@ -10,11 +10,13 @@ from brainmvp_lightning.inference.export import CARD_FILE
 from brainmvp_lightning.inference.loading import CONFIG_FILE, WEIGHTS_FILE, load_model
 from brainmvp_lightning.inference.model import FineTunedModel
 from brainmvp_lightning.weights.errors import WeightsError
+from brainmvp_lightning.weights.reading import SUFFIX
 from brainmvp_lightning.weights.sources import ENCODER_FILE
 
 MODEL = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
 ENCODER = (ENCODER_FILE, CARD_FILE)
 FILES = (*MODEL, ENCODER_FILE)
+_WEIGHTS = (SUFFIX, ".ckpt", ".pt", ".pth")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -23,7 +25,9 @@ def from_pretrained(name_or_path: str | Path, revision: str | None = None) -> Fi
 
     Args:
         name_or_path: A folder or checkpoint, or the name of a repository on the hub, such as
-            ``owner/name``. What is there on disk is not looked for on the hub.
+            ``owner/name``. What is there on disk is not looked for on the hub, nor are names of
+            weights (``.safetensors``, ``.ckpt``, ``.pt``, ``.pth``) or such that start with ``.``,
+            ``/`` or ``~``.
         revision: Branch, tag or commit of the repository.
 
     Raises:
@@ -47,9 +51,15 @@ def local_copy(name_or_path: str | Path, revision: str | None = None) -> Path:
         WeightsError: If the download fails.
     """
     path = Path(name_or_path)
-    if path.exists() or not _REPOSITORY.fullmatch(str(name_or_path)):
+    if path.exists() or not _is_repository(str(name_or_path)):
         return path
     return _download(str(name_or_path), revision)
+
+
+def _is_repository(name: str) -> bool:
+    """Tell whether a name can be one of the hub, not a file or folder that is missing."""
+    is_path = name.startswith((".", "/", "~")) or name.lower().endswith(_WEIGHTS)
+    return not is_path and _REPOSITORY.fullmatch(name) is not None
 
 
 def push_to_hub(folder: Path, repository: str, *, private: bool = True) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from brainmvp_lightning.batches import LabelledDescription
 from brainmvp_lightning.inference.components import build_backbone, build_head, component_spec
+from brainmvp_lightning.inference.origins import check_origin
 from brainmvp_lightning.inference.sliding_window import WindowOptions, predict
 from brainmvp_lightning.methods.frozen_templates import FrozenTemplates
 from brainmvp_lightning.methods.substitution import fill_missing
@@ -112,7 +113,7 @@ class FineTunedModel(nn.Module):
                 f"{', '.join(self.description.modalities)}"
             )
         stand_in = None
-        if self.templates is not None and self.missing == "templates":
+        if self.templates is not None and self.fills_with == "templates":
             x, y, z = image.shape[2:]
             crops = self.templates.crop(origin.to(self.templates.volumes.device), (x, y, z))
             stand_in = crops.to(image)
@@ -151,7 +152,14 @@ class FineTunedModel(nn.Module):
         """
         filled = self.fill(image, present, origin)
         size = None if self.task == "classification" else self.description.crop_size
-        answer = predict(self._probabilities_of, filled, size, options, self.device)
+        answer = predict(
+            self._probabilities_of,
+            filled,
+            size,
+            options,
+            self.device,
+            num_outputs=self.description.num_outputs,
+        )
         if not bool(torch.isfinite(answer).all()):
             raise FloatingPointError(
                 "the network's answer is not finite: its weights are of a training that diverged, "
@@ -178,6 +186,9 @@ class FineTunedModel(nn.Module):
     def from_spec(cls, spec: Mapping[str, Any]) -> FineTunedModel:
         """Build the model that `spec` describes; its weights wait to be loaded.
 
+        A spec may come from anywhere, so no code runs for it that is neither installed nor
+        imported yet; see `origins`.
+
         Raises:
             ValueError: If it is no spec of a model, one of a later version, or of unknown parts.
         """
@@ -189,6 +200,14 @@ class FineTunedModel(nn.Module):
         missing = [key for key in ("task", "backbone", "head", "description") if key not in spec]
         if missing:
             raise ValueError(f"the model's description lacks {', '.join(missing)}; export it again")
+        for part in ("backbone", "head"):
+            check_origin(component_spec(spec[part])["class_path"])
+        stand_in = spec.get("missing", "templates")
+        if stand_in not in get_args(Missing):
+            raise ValueError(
+                f"the model's description says missing: {stand_in!r}; it is "
+                f"{' or '.join(get_args(Missing))}; export it again"
+            )
         templates = spec.get("templates")
         model = cls(
             backbone=spec["backbone"],
@@ -197,7 +216,7 @@ class FineTunedModel(nn.Module):
             task=spec["task"],
             templates=None if templates is None else _empty_templates(templates),
         )
-        model.missing = spec.get("missing", "templates")
+        model.missing = stand_in
         return model
 
 

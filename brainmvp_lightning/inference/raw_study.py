@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from brainmvp_lightning.batches import LabelledDescription, Size, StudyGeometry
 from brainmvp_lightning.inference.geometry import padded_box, resize, study_geometry
 from brainmvp_lightning.preprocessing.preparation import Prepared, prepare_study
 from brainmvp_lightning.preprocessing.recipe import MASK_RULES, PIPELINE_VERSION, Recipe
+from brainmvp_lightning.studies.modality import VOCABULARY
 from brainmvp_lightning.studies.study import Scan, Study, study_id
 from brainmvp_lightning.volumes.cache import CachedStudy, Clip
 from brainmvp_lightning.volumes.crops import unit_crop
@@ -95,9 +97,12 @@ def read_raw_study(
     recipe: Recipe,
     *,
     brain_mask: Path | None = None,
+    others: Mapping[str, Path] = MappingProxyType({}),
 ) -> RawStudy:
     """Read the files of a study, as `WholeStudies` or `ResizedStudies` read a prepared one.
 
+    All scans of a study have a say in its grid (`Recipe.reference`) and in its box, those that the
+    network does not see as well; without them, voxels are not quite those of a cache that has them.
     The prepared study lies in a temporary folder, which is gone when this returns or raises.
 
     Args:
@@ -106,6 +111,8 @@ def read_raw_study(
         description: Channels, crop, clipping and placement of the model.
         recipe: How the files are prepared; see `recorded_recipe`.
         brain_mask: Mask of the brain, on any grid, if the recipe takes one from a file.
+        others: Further scans, by modalities the model does not take; one that cannot be used is
+            named in the notes.
 
     Raises:
         StudyError: If one of the files cannot be used.
@@ -113,10 +120,10 @@ def read_raw_study(
         CacheWriteError: If the temporary folder cannot be written.
     """
     check_modalities(files, description)
-    study = _study_of(name, files, description.modalities, brain_mask)
+    study = _study_of(name, {**files, **others}, brain_mask)
     with tempfile.TemporaryDirectory(prefix="brainmvp-", ignore_cleanup_errors=True) as folder:
         prepared = prepare_study(study, recipe, Path(folder))
-        stored = _checked(prepared, name)
+        stored = _checked(prepared, name, set(map(str, others.values())))
         image, start, origin = _read(stored, Path(folder), description)
         geometry = study_geometry(stored, description.modalities, files)
     present = [[modality in stored.modalities for modality in description.modalities]]
@@ -145,19 +152,25 @@ def check_modalities(modalities: Mapping[str, Path], description: LabelledDescri
         raise StudyError(f"there is no image; the model takes any of {takes}")
 
 
-def _study_of(
-    name: str, files: Mapping[str, Path], modalities: Sequence[str], brain_mask: Path | None
-) -> Study:
+def _study_of(name: str, files: Mapping[str, Path], brain_mask: Path | None) -> Study:
     scans = tuple(
-        Scan(name, "", "", modality, files[modality], brain_mask=brain_mask)
-        for modality in modalities
-        if modality in files
+        Scan(name, "", "", modality, path, brain_mask=brain_mask)
+        for modality, path in sorted(files.items(), key=_rank)
     )
     return Study(study_id("", name, ""), "", name, "", scans, None, None, "test")
 
 
-def _checked(prepared: Prepared, name: str) -> CachedStudy:
-    faults = [str(problem) for problem in prepared.problems if not problem.is_handled]
+def _rank(file: tuple[str, Path]) -> int:
+    """Return the place of a modality in a study; those of others come last."""
+    return VOCABULARY.index(file[0]) if file[0] in VOCABULARY else len(VOCABULARY)
+
+
+def _checked(prepared: Prepared, name: str, dispensable: Collection[str]) -> CachedStudy:
+    faults = [
+        str(problem)
+        for problem in prepared.problems
+        if not problem.is_handled and problem.file not in dispensable
+    ]
     if faults or prepared.study is None:
         raise StudyError("; ".join(faults) or f"study {name!r} holds no usable image")
     return prepared.study

@@ -75,6 +75,8 @@ def predict(
     size: Size | None,
     options: WindowOptions,
     device: torch.device | None = None,
+    *,
+    num_outputs: int | None = None,
 ) -> Tensor:
     """Return the probabilities of whole volumes.
 
@@ -88,6 +90,8 @@ def predict(
             whole image at once, as for classification.
         options: Windows and flips.
         device: Where the network is; by default, where the image is.
+        num_outputs: Channels of an answer, to tell how much memory it takes; by default as many
+            as the image has, at least 4.
 
     Returns:
         ``b k x y z``, or ``b k`` of the whole image, float32.
@@ -105,16 +109,18 @@ def predict(
         overlap=options.overlap,
         mode=options.blend,
         sw_device=place,
-        device=_sum_place(image, options, place),
+        device=_sum_place(image, options, place, num_outputs),
     )
     return result
 
 
-def _sum_place(image: Tensor, options: WindowOptions, device: torch.device) -> torch.device:
+def _sum_place(
+    image: Tensor, options: WindowOptions, device: torch.device, num_outputs: int | None = None
+) -> torch.device:
     if options.accumulate == "device":
         return device
-    # The number of outputs is unknown yet; with sums, weights and one copy it is about this much.
-    needed = 16 * image[:, 0].numel() * max(4, image.shape[1])
+    # With sums, weights and copies it is about 16 bytes for each voxel of an output.
+    needed = 16 * image[:, 0].numel() * (num_outputs or max(4, image.shape[1]))
     is_large = options.accumulate == "cpu" or needed > _DEVICE_BYTES
     return torch.device("cpu") if is_large else device
 

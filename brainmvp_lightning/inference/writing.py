@@ -119,7 +119,8 @@ def write_segmentation(
         target: Grid of the files.
         labelling: From probabilities to labels.
         folder: Where they go; made if needed.
-        output_names: Name of each channel, if probabilities are to be written, too.
+        output_names: Name of each channel, if probabilities are to be written, too; a number goes
+            before the names if some are the same in what a file's name can hold.
 
     Raises:
         OSError: If they cannot be written.
@@ -136,10 +137,10 @@ def write_segmentation(
     paths = [folder / f"{prediction.study}_seg.nii.gz"]
     label = onto_file(channels, decide=labelling, outside=labelling.outside)
     write_on_grid(paths[0], label, target)
-    for number, name in enumerate(output_names):
+    for number, name in enumerate(_file_names(output_names)):
         one = slice(number, number + 1)
         volume = onto_file(channels[one], decide=_only, outside=labelling.outside[one])
-        paths.append(folder / f"{prediction.study}_prob-{_safe(name)}.nii.gz")
+        paths.append(folder / f"{prediction.study}_prob-{name}.nii.gz")
         write_on_grid(paths[-1], volume, target)
     return paths
 
@@ -149,8 +150,12 @@ def _only(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return first
 
 
-def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-")
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Return the names as parts of a file's name, all different even where case is ignored."""
+    safe = [re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-") for name in names]
+    if all(safe) and len({name.casefold() for name in safe}) == len(safe):
+        return safe
+    return [f"{number}-{name}".rstrip("-") for number, name in enumerate(safe)]
 
 
 def write_on_grid(path: Path, array: NDArray[Any], target: Target) -> None:

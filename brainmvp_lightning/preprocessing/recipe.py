@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +22,9 @@ BiasCorrection = Literal["none", "n4"]
 MASK_RULES = ("none", "file", "deepbet", "hd-bet")
 _VERSIONS = ("codec", "pipeline_version")
 STEPS = ("registration", "template", "template_registration", "brain_mask", "bias_correction")
+
+_NUMBERS = ("spacing_mm", "margin_mm", "min_overlap", "max_nonfinite")
+_CHOICES = {"interpolation": get_args(Interpolation), "foreground": get_args(ForegroundRule)}
 
 
 @dataclass(frozen=True)
@@ -122,15 +126,18 @@ class Recipe:
                 recorded.
 
         Raises:
-            ValueError: If a setting is unknown or makes no sense, the template is missing, another
-                one or not needed.
+            ValueError: If a setting is unknown, of another type or makes no sense, the template is
+                missing, another one or not needed.
         """
+        if not isinstance(plain, Mapping):
+            raise ValueError(f"the recipe is {plain!r}, not a mapping of settings; write it again")
         settings = {name: value for name, value in plain.items() if name not in _VERSIONS}
         unknown = sorted(settings.keys() - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(
                 f"the recipe has unknown settings ({', '.join(unknown)}); update brainmvp-lightning"
             )
+        _check_types(settings)
         recorded = settings.pop("template", None)
         _check_template(recorded, template)
         if "reference" in settings:
@@ -141,6 +148,37 @@ class Recipe:
         """Return a short digest: equal recipes, and only they, make interchangeable caches."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_types(settings: Mapping[str, Any]) -> None:
+    """Check plain values, which nothing has looked at yet."""
+    for name, value in settings.items():
+        expected = _expected(name, value)
+        if expected:
+            raise ValueError(
+                f"recipe.{name} is {value!r}; it must be {expected}, so the recipe is damaged: "
+                "write it again"
+            )
+
+
+def _expected(name: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return what a setting must be, if it is not."""
+    if name in _NUMBERS:
+        return "" if _is_number(value) else "a number"
+    if name in _CHOICES:
+        return "" if value in _CHOICES[name] else f"one of {', '.join(_CHOICES[name])}"
+    if name == "reference":
+        return "" if _is_list_of_words(value) else "a list of words"
+    return "" if isinstance(value, str) or (name, value) == ("template", None) else "a word"
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    is_plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_plain and math.isfinite(value)
+
+
+def _is_list_of_words(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value)
 
 
 def _check_template(recorded: str | None, template: str | None) -> None:

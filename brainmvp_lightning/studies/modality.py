@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 VOCABULARY: tuple[str, ...] = ("flair", "t1", "t1ce", "t2", "mra", "pd", "dwi", "adc")
 """Canonical names in the order of the published templates (BrainMVP, released weights)."""
 
-# Spellings after `_normalise`: lower case, letters and digits only.
+# Spellings after `_normalise`: lower case, letters and digits (of any script) only.
 _ALIASES: dict[str, str] = {
     "flair": "flair fl t2f t2flair t2wflair flairt2 t2fl fluidattenuatedinversionrecovery "
     "darkfluid t2tirm",
@@ -84,5 +84,5 @@ class ModalityVocabulary:
 
 
 def _normalise(text: str) -> str:
-    # T2* is not T2.
-    return re.sub(r"[^a-z0-9]", "", text.casefold().replace("*", "star"))
+    # T2* is not T2. Letters of other scripts stay: they may be the name of a person.
+    return "".join(filter(str.isalnum, text.casefold().replace("*", "star")))

@@ -112,7 +112,12 @@ class NetworkTask(Task):
             if self.resumes:
                 self._check_resumed(checkpoint)
                 self.check_configured(spec)
-            model = FineTunedModel.from_spec(spec)
+            try:
+                model = FineTunedModel.from_spec(spec)
+            except (ValueError, TypeError) as error:
+                raise SetupError(
+                    f"the network of the checkpoint cannot be built: {error}"
+                ) from error
             self.take_model(model, averages=bool(checkpoint.get("ema")))
         else:
             check_same_network(self.model.spec(), spec)

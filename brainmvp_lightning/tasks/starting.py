@@ -69,7 +69,14 @@ class Start:
             self.substitution.check(description.crop_size)
         if source is None:
             return model, None
-        report = transfer(model.backbone, model.head, source, description.modalities, self.transfer)
+        report = transfer(
+            model.backbone,
+            model.head,
+            source,
+            description.modalities,
+            self.transfer,
+            model.spec(),
+        )
         return model, report
 
     def _head_spec(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from brainmvp_lightning.weights.errors import UnknownKindError, WeightsError
@@ -17,6 +17,12 @@ from brainmvp_lightning.weights.export import parse_manifest
 from brainmvp_lightning.weights.published import LAYOUTS, detect_layout, translate
 from brainmvp_lightning.weights.published_facts import encoder_options, release_manifest
 from brainmvp_lightning.weights.reading import SUFFIX, Content, read_content
+from brainmvp_lightning.weights.template_facts import (
+    mapping_of,
+    place_of_templates,
+    reference_voxel,
+    template_options,
+)
 
 CONFIG_FILE = "config.json"
 MODEL_FILE = f"model{SUFFIX}"
@@ -60,18 +66,41 @@ class WeightSource:
     """Names in the file that are none of these."""
 
     @property
+    def backbone(self) -> dict[str, Any]:
+        """Class and options of the backbone, as far as the file tells."""
+        return mapping_of(self.manifest.get("backbone"))
+
+    @property
     def network(self) -> str:
         """The backbone in a few words, for messages."""
-        backbone = _mapping(self.manifest.get("backbone"))
+        backbone = self.backbone
         name = str(backbone.get("class_path") or backbone.get("class") or "").rpartition(".")[2]
         widths = backbone.get("feature_channels") or backbone.get("widths")
-        options = {"widths": widths} if widths else _mapping(backbone.get("init_args"))
+        options = {"widths": widths} if widths else mapping_of(backbone.get("init_args"))
         if name:
             told = ", ".join(f"{key} {value}" for key, value in list(options.items())[:3])
             return f"{name} ({told})" if told else name
         first, tensor = next(iter(self.encoder.items()))  # `open_source` sees to it
         shape = "x".join(map(str, tensor.shape))
         return f"a network of {len(self.encoder)} tensors ({first} of shape {shape}, ...)"
+
+
+def file_of(path: Path) -> Path:
+    """Return the file whose tensors `open_source` reads: `path`, or the one in a folder.
+
+    Raises:
+        FileNotFoundError: If a folder has none.
+    """
+    if not path.is_dir():
+        return path
+    if not (path / CONFIG_FILE).is_file() and (path / ENCODER_FILE).is_file():
+        return path / ENCODER_FILE
+    if not (path / CONFIG_FILE).is_file() or not (path / MODEL_FILE).is_file():
+        raise FileNotFoundError(
+            f"{path} is a folder without {CONFIG_FILE} and {MODEL_FILE}, and without "
+            f"{ENCODER_FILE}; give one that 'brainmvp weights export' wrote, or a file of weights"
+        )
+    return path / MODEL_FILE
 
 
 def open_source(path: Path) -> WeightSource:
@@ -123,7 +152,7 @@ def pretrained_source(
         tensors: The state of the task: ``backbone.*``, ``method.*``.
         facts: Of its checkpoint; ``hyper_parameters`` are used where they are there.
     """
-    configuration = _mapping(facts.get("hyper_parameters"))
+    configuration = mapping_of(facts.get("hyper_parameters"))
     encoder = _part(tensors, "backbone.")
     decoder = _reconstruction(tensors)
     used = {f"backbone.{name}" for name in encoder} | set(decoder.values())
@@ -131,12 +160,12 @@ def pretrained_source(
     if "global_step" in facts:
         manifest["steps"] = facts["global_step"]
     if "backbone" in configuration:
-        manifest["backbone"] = _mapping(configuration["backbone"])
-    options = _template_options(configuration)
+        manifest["backbone"] = mapping_of(configuration["backbone"])
+    options = template_options(configuration)
     templates = tensors.get("method.templates.values")
     if templates is not None:
         used |= {name for name in tensors if name.startswith("method.templates.")}
-        manifest |= _place_of_templates(tensors, options)
+        manifest |= place_of_templates(tensors, options)
     return WeightSource(
         path=path,
         kind="pretrained",
@@ -168,23 +197,19 @@ def _fine_tuned(path: Path, content: Content) -> WeightSource:
     # Averaged weights are what was validated, where a run kept them.
     prefix = "ema.module." if content.facts.get("ema") is True else "model."
     tensors = _part(content.tensors, prefix)
-    spec = _mapping(content.facts.get("model_spec"))
+    spec = mapping_of(content.facts.get("model_spec"))
     return _task_network(path, "checkpoint of a fine-tuned network", tensors, spec)
 
 
 def _open_folder(folder: Path) -> WeightSource:
-    if not (folder / CONFIG_FILE).is_file() and (folder / ENCODER_FILE).is_file():
-        return _open(folder / ENCODER_FILE)
-    if not (folder / CONFIG_FILE).is_file() or not (folder / MODEL_FILE).is_file():
-        raise FileNotFoundError(
-            f"{folder} is a folder without {CONFIG_FILE} and {MODEL_FILE}, and without "
-            f"{ENCODER_FILE}; give one that 'brainmvp weights export' wrote, or a file of weights"
-        )
+    file = file_of(folder)
+    if file.name == ENCODER_FILE:
+        return _open(file)
     try:
         spec = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except ValueError as error:
         raise WeightsError(f"{folder / CONFIG_FILE} is damaged ({error}); copy it again") from error
-    tensors = read_content(folder / MODEL_FILE).tensors
+    tensors = read_content(file).tensors
     if not isinstance(spec, dict) or not any(name.startswith("backbone.") for name in tensors):
         raise WeightsError(
             f"{folder} holds tensors such as {', '.join(list(tensors)[:3])}, not those of a "
@@ -201,7 +226,10 @@ def _task_network(
     templates = tensors.get("templates.volumes")
     if templates is not None:
         used |= {name for name in tensors if name.startswith("templates.")}
-        spec = {**spec, "templates": {**_mapping(spec.get("templates")), **_reference(tensors)}}
+        spec = {
+            **spec,
+            "templates": {**mapping_of(spec.get("templates")), **reference_voxel(tensors)},
+        }
     return WeightSource(
         path=path,
         kind="fine_tuned",
@@ -210,15 +238,9 @@ def _task_network(
         head=head,
         templates=templates,
         manifest=spec,
-        modalities=_names(_mapping(spec.get("description")).get("modalities")),
+        modalities=_names(mapping_of(spec.get("description")).get("modalities")),
         rest=_others(tensors, used),
     )
-
-
-def _reference(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the voxel of templates that lies at their centre, where it is not ``shape // 2``."""
-    voxel = tensors.get("templates.reference_voxel")
-    return {} if voxel is None else {"reference_voxel": voxel.tolist()}
 
 
 def _published(path: Path, content: Content) -> WeightSource:
@@ -229,6 +251,12 @@ def _published(path: Path, content: Content) -> WeightSource:
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     manifest["backbone"] = {"class": translation.layout.network, **options}
+    if translation.layout.network == "uniformer":
+        # Tensors do not tell the width of an attention head; the published one is 64.
+        width = math.gcd(64, *options["widths"][2:])
+        manifest["backbone"]["init_args"] = {"head_width": width}
+    if translation.head:
+        manifest["head"] = {"class_path": "uniunet"}
     return WeightSource(
         path=path,
         kind="published",
@@ -240,10 +268,6 @@ def _published(path: Path, content: Content) -> WeightSource:
         manifest=manifest,
         rest=tuple(row.source for row in translation.rows if row.target is None),
     )
-
-
-def _mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a file says
-    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _names(value: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - whatever a file says
@@ -272,25 +296,3 @@ def _reconstruction(names: Iterable[str]) -> dict[str, str]:
             decoders.setdefault(match[1], {})[match[2]] = name
     order = [*(key for key in _PREFERRED_DECODERS if key in decoders), *decoders]
     return decoders[order[0]] if order else {}
-
-
-def _template_options(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    method = _mapping(configuration.get("method"))
-    return _mapping(_mapping(method.get("init_args")).get("templates"))
-
-
-def _place_of_templates(
-    tensors: Mapping[str, Tensor], options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return modalities and affine of templates; voxel ``shape // 2`` lies at their centre."""
-    shape = tensors["method.templates.values"].shape[1:]
-    spacing = tensors.get("method.templates.spacing_mm", torch.ones(3)).double()
-    centre = tensors.get("method.templates.centre_mm", torch.zeros(3)).double()
-    affine = torch.eye(4, dtype=torch.float64)
-    affine[:3, :3] = spacing.diag()
-    affine[:3, 3] = centre - spacing * torch.tensor([side // 2 for side in shape])
-    modalities = options.get("modalities")
-    if not modalities:
-        return {}
-    entry = {"modalities": list(modalities), "affine": affine.tolist()}
-    return {"templates": {**entry, "rescale": str(options.get("rescale", "raw"))}}

@@ -60,6 +60,22 @@ def adapt_stem(
     return _place_by_modality(kernel, known_source, names, count)
 
 
+def is_order_assumed(
+    kernel: Tensor, source: Sequence[str] | None, target: Sequence[str] | int
+) -> bool:
+    """Tell whether `adapt_stem` takes several channels as they are without knowing which they are.
+
+    Args:
+        kernel: As there.
+        source: As there.
+        target: As there.
+    """
+    channels = kernel.shape[1]
+    count = target if isinstance(target, int) else len(target)
+    is_known = source is not None and len(source) == channels and not isinstance(target, int)
+    return channels > 1 and channels == count and not is_known
+
+
 def _place_by_modality(
     kernel: Tensor, source: tuple[str, ...] | None, target: tuple[str, ...] | None, count: int
 ) -> Tensor:

@@ -9,7 +9,18 @@ from typing import Literal
 
 from brainmvp_lightning.weights.stem import StemPolicy
 
-Fate = Literal["loaded", "adapted", "reinitialised", "missing", "other shape", "not finite"]
+Fate = Literal[
+    "loaded",
+    "adapted",
+    "adapted, channel order unknown",
+    "adapted, positions interpolated",
+    "reinitialised",
+    "missing",
+    "other shape",
+    "not finite",
+    "other head",
+    "other outputs",
+]
 
 
 @dataclass(frozen=True)
@@ -28,11 +39,18 @@ class TensorFate:
     @property
     def is_filled(self) -> bool:
         """Whether it holds pre-trained values now."""
-        return self.status in ("loaded", "adapted")
+        return self.status == "loaded" or self.is_adapted
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it holds pre-trained values that were fitted to the new network."""
+        return self.status.startswith("adapted")
 
     def __str__(self) -> str:
         """Return the name and, unless it was simply loaded, the reason."""
-        if self.status in ("other shape", "adapted"):
+        if self.is_adapted and self.found == self.shape:
+            return self.name
+        if self.status == "other shape" or self.is_adapted:
             return f"{self.name} ({_shape(self.found)} in the file, {_shape(self.shape)} here)"
         return self.name if self.status == "loaded" else f"{self.name} ({self.status})"
 
@@ -51,6 +69,8 @@ class TransferReport:
     """One for each tensor of the backbone and the head, in their order."""
     unused: tuple[str, ...]
     """Names in the file that nothing was taken from."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what was assumed, and about what does not agree."""
 
     @property
     def coverage(self) -> float:
@@ -80,6 +100,7 @@ class TransferReport:
         lines = [f"weights: {self.path} ({self.title}, {self.network})"]
         for part in ("backbone", "head"):
             lines += _summary(part, self.of(part), self.stem, self.coverage)
+        lines += [f"  note: {note}" for note in self.notes]
         if self.unused:
             lines.append(f"  not used: {len(self.unused)} of the file: {first_names(self.unused)}")
         return "\n".join(lines)
@@ -109,9 +130,10 @@ def _summary(
     filled = [fate for fate in fates if fate.is_filled]
     share = f" ({coverage:.1%})" if part == "backbone" else ""
     lines = [f"  {part}: {len(filled)} of {len(fates)} tensors loaded{share}"]
-    adapted = [str(fate) for fate in fates if fate.status == "adapted"]
-    if adapted:
-        lines.append(f"    adapted ({policy}): {first_names(adapted)}")
+    for status in dict.fromkeys(fate.status for fate in fates if fate.is_adapted):
+        adapted = [str(fate) for fate in fates if fate.status == status]
+        how = f"{status} ({policy})" if status == "adapted" else status
+        lines.append(f"    {how}: {first_names(adapted)}")
     left = [str(fate) for fate in fates if not fate.is_filled]
     if left:
         lines.append(f"    left as initialised: {len(left)}: {first_names(left)}")

@@ -37,6 +37,9 @@ def studies_of(root: Path, entries: list[list[str]], *channels: str) -> dict[str
             [],
             ["s1", "s2"],
         ),
+        # Names in other scripts, of files and of folders.
+        ([["x/张三_T1.nii"], ["x/李四_T1.nii"]], [], ["张三", "李四"]),
+        ([["张三_T1/T1.nii"], ["李四_T1/T1.nii"]], [], ["张三", "李四"]),
         # Names that begin like a modality, where the list says what it is.
         ([["tr/PD_01.nii"], ["tr/PD_02.nii"]], ["t1"], ["PD_01", "PD_02"]),
         ([["s1/t1.nii", "s1/t1ce.nii"], ["s2/a.nii", "s2/b.nii"]], ["t1", "t1ce"], ["s1", "s2"]),

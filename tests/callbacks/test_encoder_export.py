@@ -53,6 +53,7 @@ def test_the_card_says_what_it_is_in_words(run: Path) -> None:
     assert "| network | unet3d(widths=[8, 16], depths=[1, 1]) |" in card
     assert "| scans seen | 3 flair, 4 t1, 1 t1ce, 4 t2, 1 dwi, 1 adc |" in card
     assert "percentiles 1.0 and 99.0 of foreground become 0 and 1" in card
+    assert "not recorded" not in card
     assert card.endswith("## Licence\n\nask | us\n")
 
 
@@ -61,3 +62,21 @@ def test_decoder_and_templates_can_be_left_out(cache_folder: Path, tmp_path: Pat
     small_trainer(tmp_path, export, epochs=1).fit(small_task(), small_data(cache_folder))
     tensors = read_weights(tmp_path / "encoder.safetensors")[0]
     assert {name.partition(".")[0] for name in tensors} == {"encoder"}
+
+
+def test_a_run_that_was_killed_before_the_file_was_written_writes_it_when_resumed(
+    cache_folder: Path, tmp_path: Path
+) -> None:
+    def fit(**options: str) -> None:
+        trainer = small_trainer(tmp_path, EncoderExport(), epochs=1)
+        trainer.fit(small_task(), small_data(cache_folder), **options)
+
+    fit()
+    path = tmp_path / "encoder.safetensors"
+    tensors, manifest = read_weights(path)
+    path.unlink()
+    fit(ckpt_path=str(tmp_path / "checkpoints" / "last.ckpt"))
+    again, facts = read_weights(path)
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[name], tensors[name]) for name in tensors)
+    assert (facts["epochs"], facts["steps"]) == (manifest["epochs"], manifest["steps"])

@@ -1,5 +1,6 @@
 """``brainmvp experiment``: from a YAML file to tables, with a stand-in for the trainer."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ SHIPPED = sorted(CONFIGS.glob("experiments/*.yaml"))
 
 
 def study_of(config: Path) -> str:
-    return config.stem.removeprefix("demo_")
+    return "ablation" if "pretrain" in read_config(config) else "label_efficiency"
 
 
 def write_study(folder: Path, **options: object) -> str:
@@ -97,6 +98,25 @@ def test_only_the_report_is_made_on_demand(
     (tmp_path / "runs" / "table.md").unlink()
     assert main([*words, "--report-only"], ("no", "program")) == 0
     assert (tmp_path / "runs" / "table.md").is_file()
+
+
+def test_the_report_leaves_out_and_names_what_another_plan_made_or_is_not_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = {"scratch": {}, "other": {}, "third": {}}
+    words = ["label_efficiency", "--config", write_study(tmp_path, fractions=[1.0], arms=arms)]
+    assert main(words, STAND_IN) == 0
+    note = tmp_path / "runs/finetune/third/fraction_1/seed_0/cell.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "done": ["fit"]}))
+    changed = {**arms, "other": {"model.dice": 0.9}}
+    write_study(tmp_path, fractions=[1.0], arms=changed)
+    capsys.readouterr()
+    assert main([*words, "--report_only"], ("no", "program")) == 0
+    said = capsys.readouterr().out
+    assert "| scratch | 1 |" in said
+    assert "| other |" not in said
+    assert "left out: finetune/other/fraction_1/seed_0: made by another plan: model" in said
+    assert "left out: finetune/third/fraction_1/seed_0: its test is not done" in said
 
 
 def test_a_changed_plan_is_refused_and_redone_with_rerun(

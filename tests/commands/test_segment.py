@@ -179,7 +179,8 @@ def test_a_killed_call_leaves_nothing_temporary(tmp_path: Path, temporary: Path)
         [
             sys.executable,
             "-c",
-            "import sys; from brainmvp_lightning.commands.segment import main; "
+            "import sys, tests.inference.tiny_networks; "
+            "from brainmvp_lightning.commands.segment import main; "
             "sys.exit(main(sys.argv[1:]))",
             *words,
             "--brain_mask",

@@ -14,6 +14,7 @@ TASK: dict[str, Any] = {
     "seed_everything": 0,
     "trainer": {
         "default_root_dir": "elsewhere",
+        "callbacks": [{"class_path": "BestCheckpoint"}, "LastCheckpoint"],
         "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "elsewhere", "name": "l"}},
     },
     "model": {"class_path": "SegmentationTask", "init_args": {"dice": 0.5, "backbone": "unet3d"}},

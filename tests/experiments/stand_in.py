@@ -24,8 +24,11 @@ def fit(words: list[str]) -> int:
     changes = yaml.safe_load(overrides.read_text())
     options = {**config["model"]["init_args"], **changes.get("model", {}).get("init_args", {})}
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    is_resumed = words[-2:] == ["--ckpt_path", "last"]
     with (folder / "starts.txt").open("a") as file:
-        file.write("resumed\n" if words[-2:] == ["--ckpt_path", "last"] else "fresh\n")
+        file.write("resumed\n" if is_resumed else "fresh\n")
+    if is_resumed and (folder / "checkpoints" / "last.ckpt").read_text() == "finished":
+        return 0  # as a trainer that has nothing left to do
     (folder / "checkpoints" / "last.ckpt").write_text("")
     if options.get("wait") and Path(options["wait"]).is_dir():
         time.sleep(60)
@@ -34,7 +37,8 @@ def fit(words: list[str]) -> int:
         return 3
     if weights := options.get("weights"):
         assert Path(weights).is_file(), weights
-    (folder / "checkpoints" / "best.ckpt").write_text("")
+    if not options.get("last_only"):
+        (folder / "checkpoints" / "best.ckpt").write_text("")
     (folder / "encoder.safetensors").write_text("")
     (folder / "config.yaml").write_text(yaml.safe_dump(options))
     return 0
@@ -42,7 +46,7 @@ def fit(words: list[str]) -> int:
 
 def test(words: list[str]) -> int:
     config = Path(words[2])
-    assert Path(words[4]).name == "best.ckpt"
+    assert Path(words[4]).is_file(), words[4]
     scores = yaml.safe_load(config.read_text()).get("scores")
     (config.parent / "test").mkdir(exist_ok=True)
     text = Path(scores).read_text() if scores else ""

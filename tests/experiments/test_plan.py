@@ -7,16 +7,22 @@ import pytest
 import yaml
 
 from brainmvp_lightning.experiments.arms import AblationArm, check_arm_options
-from brainmvp_lightning.experiments.cells import describe, differences, fingerprint
+from brainmvp_lightning.experiments.cells import (
+    checkpoint_to_test,
+    describe,
+    differences,
+    fingerprint,
+)
 from brainmvp_lightning.experiments.overrides import flatten
 from brainmvp_lightning.experiments.plan import (
     Common,
     plan_ablation,
     plan_label_efficiency,
 )
-from brainmvp_lightning.studies.splits import keeps_label
+from brainmvp_lightning.studies.splits import labelled_patients
 from tests.experiments.making import TASK, write_task
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 ARMS = {"scratch": None, "brainmvp": {"model.weights": "runs/encoder.safetensors"}}
 
 
@@ -63,11 +69,11 @@ def test_command_lines_are_exact(tmp_path: Path) -> None:
 def test_smaller_shares_are_part_of_larger_ones_for_each_seed(tmp_path: Path) -> None:
     common = Common(write_task(tmp_path), tmp_path / "runs", seeds=(0, 1))
     plan = plan_label_efficiency(common, {"scratch": None})
-    chosen: dict[int, list[set[str]]] = {0: [], 1: []}
+    chosen: dict[int, list[set[tuple[str, str]]]] = {0: [], 1: []}
     for place, cell in zip(plan.places, plan.cells, strict=True):
         data = cell.overrides["data"]["init_args"]
         share, seed = data["label_fraction"], data["label_seed"]
-        kept = {str(n) for n in range(200) if keeps_label("toy", str(n), share, seed)}
+        kept = labelled_patients([("toy", str(n)) for n in range(200)], share, seed)
         chosen[place.seed].append(kept)
     for shares in chosen.values():
         assert len(shares) == 5
@@ -124,6 +130,11 @@ def test_an_ablation_pretrains_each_arm_once_and_starts_all_seeds_from_its_encod
         ({"a": {"data.label_seed": 4}}, [1.0], (0,), "sets itself"),
         ({"a": {"data.init_args.label_fraction": 1}}, [1.0], (0,), "sets itself"),
         ({"a": {"trainer.default_root_dir": "x"}}, [1.0], (0,), "sets itself"),
+        ({"a": {"data": {"init_args": {"label_seed": 9}}}}, [1.0], (0,), "overrides data.label_s"),
+        ({"a": {"data.init_args": {"label_fraction": 1}}}, [1.0], (0,), "overrides data.label_f"),
+        ({"a": {"trainer": {"default_root_dir": "x"}}}, [1.0], (0,), "overrides trainer.default"),
+        ({"a": {"data": None}}, [1.0], (0,), "replaces data as a whole"),
+        ({"a": {"data.init_args": None}}, [1.0], (0,), "replaces data as a whole"),
     ],
 )
 def test_what_cannot_be_planned_is_named(
@@ -132,6 +143,40 @@ def test_what_cannot_be_planned_is_named(
     task = write_task(tmp_path)
     with pytest.raises(ValueError, match=expected):
         plan_label_efficiency(Common(task, tmp_path, seeds=seeds), arms, fractions)
+
+
+def test_shares_that_look_alike_have_folders_of_their_own(tmp_path: Path) -> None:
+    common = Common(write_task(tmp_path), tmp_path / "runs")
+    plan = plan_label_efficiency(common, {"a": None}, [0.1234561, 0.1234562, 0.5])
+    assert [cell.name.split("/")[2] for cell in plan.cells] == [
+        "fraction_0.1234561",
+        "fraction_0.1234562",
+        "fraction_0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "expected"),
+    [
+        ({"callbacks": [{"class_path": "BestCheckpoint"}, "LastCheckpoint"]}, "best.ckpt"),
+        ({"callbacks": ["brainmvp_lightning.callbacks.checkpoints.BestCheckpoint"]}, "best.ckpt"),
+        ({"callbacks": [{"class_path": "LastCheckpoint"}]}, "last.ckpt"),
+        ({"callbacks": ["BestCheckpoint"], "limit_val_batches": 0}, "last.ckpt"),
+        ({"callbacks": None}, "last.ckpt"),
+    ],
+)
+def test_the_best_checkpoint_is_tested_where_there_is_one(trainer: dict, expected: str) -> None:
+    assert checkpoint_to_test({"trainer": trainer}).name == expected
+
+
+def test_the_shipped_task_without_validation_is_tested_with_its_last_checkpoint(
+    tmp_path: Path,
+) -> None:
+    task = CONFIGS / "finetune" / "segmentation" / "mrbrains13.yaml"
+    (cell,) = plan_label_efficiency(Common(task, tmp_path), {"a": None}, [1.0]).cells
+    fit, test = cell.steps
+    assert fit.leaves == cell.folder / "checkpoints" / "last.ckpt"
+    assert test.words[-1] == str(fit.leaves)
 
 
 def test_weights_that_are_not_there_are_named_before_any_work(tmp_path: Path) -> None:
@@ -160,7 +205,9 @@ def test_a_description_knows_options_and_contents_but_not_the_order(tmp_path: Pa
 
     before = described()["finetune/a/fraction_1/seed_0"]
     arms = {"a": dict(reversed(arms["a"].items()))}
-    assert fingerprint(described()["finetune/a/fraction_1/seed_0"]) == fingerprint(before)
+    again = described()["finetune/a/fraction_1/seed_0"]
+    assert fingerprint(again) == fingerprint(before)
+    assert differences(before, again) == []
     weights.write_text("other")
     arms["a"]["trainer.max_epochs"] = 4
     after = described()["finetune/a/fraction_1/seed_0"]

@@ -140,3 +140,19 @@ def test_latex_is_escaped() -> None:
 
 def test_a_bar_in_a_name_does_not_split_a_cell_of_markdown() -> None:
     assert r"| a\|b | 1 |" in write_markdown([["Arm", "x"], ["a|b", "1"]], "Caption.")
+
+
+def test_scores_that_do_not_count_are_left_out(tmp_path: Path) -> None:
+    made = plan(tmp_path, "ablation")
+    report = write_report(made, tmp_path, [made.places[1].cell])
+    assert report.missing == [made.places[1].cell]
+    assert [row["seed"] for row in read(tmp_path / "results.csv")] == ["0", "0", "1"]
+    assert "Unfinished: 3 of 4 runs." in (tmp_path / "table.md").read_text()
+
+
+def test_runs_without_a_defined_score_are_a_dash(tmp_path: Path) -> None:
+    only = {"1": ("sick", 0.9), "2": ("sick", 0.4)}  # one class, so there is no AUC
+    places = tuple(write_answers(place(tmp_path, "scratch", seed=n), only) for n in (0, 1))
+    report = write_report(Plan("ablation", ("scratch",), (), places), tmp_path)
+    assert report.rows[0].spread is None
+    assert "| scratch | 2 | 2 | - ± - | - |" in (tmp_path / "table.md").read_text()

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from brainmvp_lightning.experiments.cells import fingerprint
 from brainmvp_lightning.experiments.environment import job_environment, usable_gpus
-from brainmvp_lightning.experiments.markers import ChangedPlanError
+from brainmvp_lightning.experiments.markers import ChangedPlanError, Marker, compare, write_marker
 from brainmvp_lightning.experiments.runner import Outcome, RunOptions, run_cells
 from brainmvp_lightning.volumes.errors import CacheError
 from brainmvp_lightning.volumes.lock import lock_folder
@@ -72,6 +73,9 @@ def test_a_failed_training_goes_on_from_its_last_checkpoint(tmp_path: Path) -> N
     arms = {"a": {"model.wait": str(flag)}}
     flag.mkdir()
     code = (
+        "import signal\n"
+        # A shell lets the programs it runs in the background ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from brainmvp_lightning.experiments.runner import RunOptions, run_cells\n"
         "from tests.experiments.making import STAND_IN, small_plan\n"
@@ -97,6 +101,9 @@ def test_children_end_with_the_experiment(tmp_path: Path, number: signal.Signals
         f"import os, time; open({str(pids)!r}, 'a').write(f'{{os.getpid()}} '); time.sleep(60)",
     )
     code = (
+        "import signal\n"
+        # A shell lets the programs it runs in the background ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from brainmvp_lightning.experiments.runner import RunOptions, run_cells\n"
         "from tests.experiments.making import small_plan\n"
@@ -118,6 +125,38 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+def test_a_finished_training_that_left_nothing_is_done_afresh_once(tmp_path: Path) -> None:
+    checkpoints = cell(tmp_path, "a") / "checkpoints"
+    run(tmp_path, {"a": None})
+    # Killed between the last ``last.ckpt`` and its ``best.ckpt``.
+    (checkpoints / "best.ckpt").unlink()
+    (checkpoints / "last.ckpt").write_text("finished")
+    note = cell(tmp_path, "a") / "cell.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "done": []}))
+    said: list[str] = []
+    assert run(tmp_path, {"a": None}, say=said.append).finished == [name("a")]
+    assert starts(tmp_path, "a") == ["fresh", "resumed", "fresh"]
+    assert (cell(tmp_path, "a") / "before.ckpt").read_text() == "finished"
+    assert any("was at its end but left no" in text for text in said)
+
+
+def test_what_leaves_nothing_afresh_has_failed(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, {"a": None})
+    (cell(tmp_path, "a") / "checkpoints").mkdir(parents=True)
+    standing = compare(plan.cells)
+    description = standing.descriptions[name("a")]
+    write_marker(plan.cells[0], Marker(description, fingerprint(description)))
+    (cell(tmp_path, "a") / "checkpoints" / "last.ckpt").touch()
+    program = (sys.executable, "-c", "")
+    outcome = run_cells(plan.cells, tmp_path / "runs", RunOptions(program=program))
+    assert "left no" in outcome.failed[name("a")]
+
+
+def test_a_training_without_a_best_checkpoint_is_tested_with_its_last_one(tmp_path: Path) -> None:
+    arms = {"a": {"trainer.callbacks": ["LastCheckpoint"], "model.last_only": True}}
+    assert run(tmp_path, arms).finished == [name("a")]
 
 
 def test_a_changed_plan_is_named_and_refused_and_redone_on_demand(tmp_path: Path) -> None:

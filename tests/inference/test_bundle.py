@@ -14,6 +14,7 @@ from brainmvp_lightning.inference.bundle import (
     find_studies,
     save_bundle,
 )
+from brainmvp_lightning.inference.bundle_config import inference_config
 from brainmvp_lightning.inference.model import ModelTask
 from brainmvp_lightning.inference.sliding_window import WindowOptions
 from brainmvp_lightning.weights.errors import WeightsError
@@ -129,25 +130,31 @@ def test_a_failure_leaves_no_half_bundle(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+HEAD = (slice(2, 12), slice(6, 15), slice(0, 9))  # off-centre in 16 x 18 x 20 voxels
+
+
 def write_study(folder: Path) -> dict[str, np.ndarray]:
-    """Two aligned images of 12 x 10 x 9 voxels of 1 mm, stored left to right."""
+    """Two aligned images of 16 x 18 x 20 voxels of 1 mm, mostly background, left to right."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(1)
     written = {}
     for name in ("t1", "flair"):
-        array = generator.uniform(10, 200, (12, 10, 9)).astype(np.float32)
-        array[:2] = 0
+        array = np.zeros((16, 18, 20), np.float32)
+        array[HEAD] = generator.uniform(10, 200, (10, 9, 9)).astype(np.float32)
         affine = np.diag([-1.0, 1.0, 1.0, 1.0])
         nib.save(nib.Nifti1Image(array, affine), folder / f"case_{name}.nii.gz")
         written[name] = array
     return written
 
 
+@pytest.mark.parametrize("over", ["foreground", "volume"])
 @pytest.mark.parametrize("overlapping", [False, True])
 def test_the_bundle_segments_files_as_we_do_and_on_their_own_grid(
-    overlapping: bool, tmp_path: Path
+    overlapping: bool, over: str, tmp_path: Path
 ) -> None:
     model = fine_tuned(overlapping=overlapping)
+    clip = {"lower": 5.0, "upper": 95.0, "over": over}
+    model.description = dataclasses.replace(model.description, clip=clip)
     save_bundle(model, tmp_path / "bundle")
     arrays = write_study(tmp_path / "studies" / "case")
     config = parser(
@@ -159,19 +166,30 @@ def test_the_bundle_segments_files_as_we_do_and_on_their_own_grid(
         item["pred"] = config.get_parsed_content("inferer")(item["image"][None], network)[0]
     found = config.get_parsed_content("postprocessing")(item)["pred"]
 
-    scale = ScaleToUnit(5, 95)
-    turned = np.stack([arrays["t1"], arrays["flair"]])[:, ::-1].copy()
-    image = scale(torch.from_numpy(turned))[None]
+    head = np.stack([arrays["t1"][HEAD], arrays["flair"][HEAD]])[:, ::-1].copy()
+    image = ScaleToUnit(5, 95, over)(torch.from_numpy(head))[None]
     assert torch.allclose(item["image"].as_tensor(), image[0], atol=1e-5)
     present, origin = torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 3, dtype=torch.int64)
     ours = model.predict_volume(image, present, origin, WindowOptions())[0]
-    expected = (ours > 0.5).float() if overlapping else ours.argmax(0, keepdim=True).float()
-    expected = expected.flip(1)  # onto the grid of the files
+    inside = (ours > 0.5).float() if overlapping else ours.argmax(0, keepdim=True).float()
+    assert inside.any()
+    expected = torch.zeros(len(inside), 16, 18, 20)
+    expected[(slice(None), *HEAD)] = inside.flip(1)  # onto the grid of the files
     agreement = (found.as_tensor() == expected).float().mean()
     assert agreement > 0.999
     (path,) = (tmp_path / "out").rglob("*.nii.gz")
-    assert nib.load(path).shape[:3] == (12, 10, 9)
+    assert nib.load(path).shape[:3] == (16, 18, 20)
     assert nib.load(path).affine[0, 0] == -1
+
+
+def test_the_box_of_a_bundle_has_the_margin_of_the_recipe() -> None:
+    model = fine_tuned()
+    recipe = {"margin_mm": 4.0}
+    model.description = dataclasses.replace(
+        model.description, recipe=recipe, spacing_mm=(1.0, 2.0, 4.0)
+    )
+    steps = {one["_target_"]: one for one in inference_config(model)["preprocessing"]["transforms"]}
+    assert steps["CropForegroundd"]["margin"] == [4, 2, 1]
 
 
 def test_percentiles_of_the_foreground_become_0_and_1() -> None:

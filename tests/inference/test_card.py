@@ -1,6 +1,8 @@
 import yaml
 
-from brainmvp_lightning.inference.card import model_card
+from brainmvp_lightning.evaluation.class_tables import ClassScore
+from brainmvp_lightning.evaluation.classification import summarise_classes
+from brainmvp_lightning.inference.card import encoder_card, model_card
 from tests.inference.fine_tuned import fine_tuned
 
 
@@ -55,3 +57,38 @@ def test_results_are_shown_only_if_there_are_any() -> None:
     card = model_card(spec, {"metrics": {"auc": 0.87654321, "cases": 40}}, "x")
     assert "| auc | 0.8765 |\n| cases | 40 |" in card
     assert "| classes | healthy, ill |" in card
+
+
+def test_the_metrics_of_a_classification_have_their_intervals() -> None:
+    rows = [
+        ClassScore.of(
+            (1 - p, p),
+            ("healthy", "ill"),
+            truth="ill" if p > 0.5 else "healthy",
+            study=str(p),
+            dataset="toy",
+            modalities=["t1"],
+        )
+        for p in (0.1, 0.2, 0.7, 0.9)
+    ]
+    metrics = summarise_classes(rows, num=20)
+    card = model_card(fine_tuned("classification").spec(), {"metrics": metrics}, "x")
+    assert "toy, t1: 4 cases:\n\n| metric | cases | value | 95 % |\n|---|---|---|---|\n" in card
+    assert "| auc | 4 | 1.0000 | 1.0000 .. 1.0000 |" in card
+    assert "| balanced accuracy | 4 | 1.0000 |" in card
+
+
+def test_the_geometry_of_studies_that_are_resized_is_told() -> None:
+    card = model_card(fine_tuned("classification").spec(), {}, "x")
+    assert "| resized to, voxels | 10 x 10 x 10 |" in card
+    assert "| centre crop, voxels | 8 x 8 x 8 |" in card
+    assert "spacing, mm" not in card
+
+
+def test_what_is_not_recorded_is_said() -> None:
+    manifest = {"recipe": {"spacing_mm": 1.0}}
+    card = encoder_card(manifest, ["encoder"])
+    assert "Images must be prepared as above. It is not recorded here how the images" in card
+    assert "the training were scaled; new ones must be so too" in card
+    complete = encoder_card({**manifest, "clip": {"lower": 1}}, ["encoder"])
+    assert "Images must be prepared and scaled as above. The network" in complete

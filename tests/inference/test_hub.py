@@ -61,6 +61,23 @@ def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path: Path) -
         from_pretrained(tmp_path / "none" / "best.ckpt")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pretrain/encoder.safetensors", "run/best.ckpt", "run/a.pt", "run/B.PTH"),
+        *("./model", "../model", "/models", "~/model", ".cache/model"),
+    ],
+)
+def test_names_of_files_are_not_looked_for_on_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert local_copy(name) == Path(name)
+    with pytest.raises(FileNotFoundError, match=r"encoder|best|a\.pt|B\.PTH|model"):
+        open_source(local_copy(name))
+
+
 def test_only_exported_folders_are_uploaded(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(WeightsError, match=r"lacks model\.safetensors, README\.md; export"):

@@ -40,6 +40,19 @@ def test_zeros_stand_in_where_asked_for_or_without_templates() -> None:
         assert filled.flatten(2).mean(dim=2).tolist() == [[0.0, 1.0]]
 
 
+@pytest.mark.parametrize("missing", ["templates", "zeros"])
+@pytest.mark.parametrize("has_templates", [True, False])
+def test_what_fills_a_gap_is_what_is_said_to(missing: str, has_templates: bool) -> None:
+    model = make_model(templates=ramp_templates() if has_templates else None)
+    model.missing = missing  # type: ignore[assignment]
+    filled = model.fill(
+        torch.ones(1, 2, 4, 4, 4), torch.tensor([[True, False]]), torch.zeros(1, 3).long()
+    )
+    expected = {"templates": 0.75, "zeros": 0.0}[model.fills_with]
+    assert filled[0, 1].unique().tolist() == [expected]
+    assert model.fills_with == ("templates" if has_templates and missing != "zeros" else "zeros")
+
+
 def test_an_image_without_any_modality_is_refused() -> None:
     present = torch.tensor([[True, True], [False, False]])
     with pytest.raises(ValueError, match="at least one of t1, t2"):
@@ -118,6 +131,7 @@ def test_an_answer_that_is_not_finite_is_no_answer() -> None:
         ({"format": None}, "format None"),
         ({"task": "regression"}, "task is 'regression'"),
         ({"head": {"class_path": "uniunett"}}, "unknown head"),
+        ({"missing": "noise"}, "missing: 'noise'; it is templates or zeros"),
     ],
 )
 def test_a_spec_that_cannot_be_built_says_why(changes: dict[str, object], sentence: str) -> None:

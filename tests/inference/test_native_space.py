@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from brainmvp_lightning.inference.decisions import Labelling
+from brainmvp_lightning.inference.decisions import Labelling, fitting_schemes
 from brainmvp_lightning.inference.native_space import restore
 from brainmvp_lightning.studies.labels import LabelScheme, find_scheme, label_schemes
 from tests.inference.tiny_networks import affine_of, describe, grid_places, rotated
@@ -175,6 +175,19 @@ def test_labels_can_have_the_values_of_a_scheme() -> None:
         label_names=("background", "ED/SNFH"), label_regions=((), ("WT",)), region_names=("WT",)
     )
     assert Labelling.of(both, LabelScheme("x", {"SNFH": 7}, {"WT": ("SNFH",)})).values == (0, 7)
+
+
+def test_structures_of_other_names_are_found_by_their_regions() -> None:
+    schemes = label_schemes()
+    # NESTED has ED, NCR, ET; SNFH alone is in WT only, and NET alone in TC and WT.
+    assert Labelling.of(NESTED, schemes["brats2023"]).values == (0, 2, 1, 3)
+    assert Labelling.of(NESTED, schemes["msd_brats"]).values == (0, 1, 2, 3)
+    assert fitting_schemes(NESTED, schemes.values()) == {
+        "brats2021": (0, 2, 1, 4),
+        "brats2023": (0, 2, 1, 3),
+        "msd_brats": (0, 1, 2, 3),
+        "demo": (0, 2, 1, 3),
+    }
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from brainmvp_lightning.inference.raw_study import (
 )
 from brainmvp_lightning.preprocessing.recipe import Recipe
 from brainmvp_lightning.volumes.cache import Cache
+from tests.conftest import GROUPING
 from tests.inference.tiny_networks import affine_of, describe, save_lesion
 
 
@@ -58,9 +59,12 @@ def test_tensors_are_those_of_a_prepared_cache(
             for name, there in zip(description.modalities, batch["present"][0], strict=True)
             if there
         }
-        if study == "d":  # its cache has modalities, and so a box, that the network does not take
-            continue
-        raw = read_raw_study(study, files, description, recipe)
+        others = {
+            name: cache_folder.parent / study / f"{study}_{name}.nii.gz"
+            for name in GROUPING[study][0].split()
+            if name not in files
+        }
+        raw = read_raw_study(study, files, description, recipe, others=others)
         for key in ("image", "present", "start", "origin"):
             torch.testing.assert_close(getattr(raw, key), batch[key], rtol=0, atol=0)
         geometry = batch["geometry"][0]
@@ -69,7 +73,30 @@ def test_tensors_are_those_of_a_prepared_cache(
         for scan, stored in zip(raw.geometry["scans"], geometry["scans"], strict=True):
             assert {**scan, "path": ""} == {**stored, "path": ""}
         count += 1
-    assert count >= 4
+    assert count == len(GROUPING)
+
+
+def test_a_scan_that_only_shares_in_the_grid_is_the_reference_and_may_be_broken(
+    tmp_path: Path,
+) -> None:
+    shape = (30, 30, 30)
+    for name, spacing in (("t1", 1.0), ("t2", 2.0)):
+        affine = affine_of("RAS", (spacing, spacing, spacing), shape)
+        affine[:3, 3] += 0.25 if name == "t1" else 0
+        save_lesion(tmp_path / f"{name}.nii.gz", affine, shape)
+    (tmp_path / "pd.nii.gz").write_bytes(b"broken")
+    files = {name: tmp_path / f"{name}.nii.gz" for name in ("t1", "t2", "pd")}
+    description = describe(("t2",))
+    others = {name: files[name] for name in ("t1", "pd")}
+    recipe = recorded_recipe(description)
+    raw = read_raw_study("a", {"t2": files["t2"]}, description, recipe, others=others)
+    assert raw.present.tolist() == [[True]]
+    assert [scan["modality"] for scan in raw.geometry["scans"]] == ["t2"]
+    # Voxel centres are those of t1, a quarter beside whole millimetres.
+    assert np.asarray(raw.geometry["affine"])[0, 3] % 1 == pytest.approx(0.25)
+    assert "pd.nii.gz" in raw.notes[0]
+    alone = read_raw_study("a", {"t2": files["t2"]}, description, recipe)
+    assert np.asarray(alone.geometry["affine"])[0, 3] % 1 != pytest.approx(0.25)
 
 
 def test_nothing_temporary_stays_behind(temporary: Path, tmp_path: Path) -> None:

@@ -91,6 +91,31 @@ def test_where_sums_lie_is_an_option(place: str, kind: str) -> None:
     )
 
 
+def test_the_memory_that_counts_is_that_of_the_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from brainmvp_lightning.inference import sliding_window
+    from tests.inference.tiny_networks import make_model
+
+    places = []
+
+    def remember(*given: object) -> torch.device:
+        places.append(given)
+        return torch.device("cpu")
+
+    sum_place = sliding_window._sum_place
+    image, meta = torch.empty(1, 1, 256, 256, 128, device="meta"), torch.device("meta")
+    # 2^23 voxels of 16 bytes: 8 outputs take 1 GiB, one more is too much.
+    for outputs, kind in ((1, "meta"), (8, "meta"), (9, "cpu")):
+        assert sum_place(image, WindowOptions(), meta, outputs).type == kind
+    monkeypatch.setattr(sliding_window, "_sum_place", remember)
+    make_model().predict_volume(
+        torch.rand(1, 2, 8, 8, 8),
+        torch.ones(1, 2).bool(),
+        torch.zeros(1, 3).long(),
+        WindowOptions(),
+    )
+    assert places[0][-1] == 2
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -137,6 +137,21 @@ def test_labels_and_chances_are_written_on_the_grid_of_a_file(tmp_path: Path) ->
     assert label.sum() == 5 * 6 * 6
 
 
+def test_names_of_outputs_are_files_of_their_own(tmp_path: Path) -> None:
+    file = file_of(np.eye(4), (4, 4, 4))
+    prediction = StudyPrediction("a", geometry_of((4, 4, 4), file), torch.rand(2, 4, 4, 4))
+    for names, expected in (
+        (("肿瘤", "水肿"), ("0", "1")),
+        (("ET", "et"), ("0-ET", "1-et")),
+        (("a b", "a/b"), ("0-a-b", "1-a-b")),
+        (("a b", "1-a-b"), ("a-b", "1-a-b")),
+    ):
+        paths = write_segmentation(
+            prediction, Target(file), Labelling.of(describe()), tmp_path, names
+        )
+        assert [path.name for path in paths[1:]] == [f"a_prob-{n}.nii.gz" for n in expected]
+
+
 def test_facts_name_values_regions_and_gaps() -> None:
     model = make_model()
     file = file_of(np.eye(4), (4, 4, 4))

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,32 @@ def test_a_template_is_known_by_its_content(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] != hashes[2]
     with pytest.raises(ValueError, match=r"recipe.template .* cannot be read"):
         Recipe(template=str(tmp_path / "d.nii"), template_registration="affine").hash()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"margin_mm": "a"}, "recipe.margin_mm is 'a'; it must be a number"),
+        ({"spacing_mm": None}, "recipe.spacing_mm is None; it must be a number"),
+        ({"max_nonfinite": True}, "it must be a number"),
+        ({"margin_mm": float("nan")}, "it must be a number"),
+        ({"reference": 3}, "recipe.reference is 3; it must be a list of words"),
+        ({"reference": "t1"}, "it must be a list of words"),
+        ({"brain_mask": 3}, "recipe.brain_mask is 3; it must be a word"),
+        ({"template": 3}, "recipe.template is 3; it must be a word"),
+        ({"foreground": ["auto"]}, "it must be one of auto, nonzero, threshold"),
+        ({"interpolation": "cubic"}, "it must be one of linear, nearest"),
+    ],
+)
+def test_a_damaged_record_says_which_setting_it_is(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Recipe.from_json({**Recipe().to_json(), **changes})
+
+
+def test_a_record_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a mapping"):
+        Recipe.from_json(["spacing_mm"])  # type: ignore[arg-type]
+    assert Recipe.from_json({**Recipe().to_json(), "template": None}) == Recipe()
 
 
 @pytest.mark.parametrize(

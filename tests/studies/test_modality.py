@@ -51,6 +51,13 @@ def test_t2_star_is_not_t2() -> None:
         ModalityVocabulary().parse("T2*")
 
 
+def test_letters_of_other_scripts_count() -> None:
+    vocabulary = ModalityVocabulary({"t1ce": ["T1增强"]})
+    assert vocabulary.parse("T1-增强") == "t1ce"  # without the entry it would not be t1 either
+    with pytest.raises(UnknownModalityError, match="T1增强"):
+        ModalityVocabulary().parse("T1增强")
+
+
 def test_extra_names_come_last_and_bring_their_spellings() -> None:
     vocabulary = ModalityVocabulary({"swi": ["SWAN", "T2*"], "t1": ["spgr"]})
     assert vocabulary.names == (*VOCABULARY, "swi")

@@ -41,9 +41,18 @@ def write_pretraining(path: Path, **facts: Any) -> dict[str, Tensor]:
     return state
 
 
-def spec(modalities: tuple[str, ...]) -> dict[str, Any]:
-    description = {"modalities": list(modalities)}
-    return {"format": 1, "backbone": BACKBONE, "description": description, "templates": None}
+def spec(
+    modalities: tuple[str, ...], outputs: tuple[str, ...] = ("background", "oedema", "core")
+) -> dict[str, Any]:
+    description = {"modalities": list(modalities), "label_names": list(outputs)}
+    return {
+        "format": 1,
+        "task": "segmentation",
+        "backbone": BACKBONE,
+        "head": {"class_path": "residual_unet", "init_args": {}},
+        "description": description,
+        "templates": None,
+    }
 
 
 def network(modalities: tuple[str, ...], seed: int = 1) -> nn.ModuleDict:

@@ -104,6 +104,20 @@ def test_inspect_shows_our_manifest(
     assert "licence_note: converted from a checkpoint of others" in text
 
 
+def test_inspect_reads_the_folder_of_a_pretraining(
+    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_import(checkpoints["unet3d"], tmp_path / "run" / "encoder.safetensors")
+    capsys.readouterr()
+    assert main(["inspect", str(tmp_path / "run")]) == 0
+    text = capsys.readouterr().out
+    assert "layout: encoder file" in text
+    assert "113 tensors" in text
+    (tmp_path / "empty").mkdir()
+    assert main(["inspect", str(tmp_path / "empty")]) == 2
+    assert "is a folder without config.json" in capsys.readouterr().err
+
+
 def test_an_incomplete_checkpoint_is_refused_and_nothing_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

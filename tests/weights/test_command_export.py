@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from brainmvp_lightning.commands.weights import main
+from brainmvp_lightning.evaluation.summary import summarise
 from brainmvp_lightning.inference.components import build_backbone
 from brainmvp_lightning.inference.loading import load_model
 from brainmvp_lightning.inference.model import FineTunedModel
 from brainmvp_lightning.weights.export import read_weights
 from brainmvp_lightning.weights.sources import open_source
 from brainmvp_lightning.weights.transfer import transfer
+from tests.experiments.scores import case
 from tests.inference.fine_tuned import fine_tuned
 from tests.weights.files import prefixed, same, write_pretraining
 
@@ -51,7 +53,25 @@ def test_the_card_takes_licence_and_finite_results(model: FineTunedModel, tmp_pa
     assert "license: cc-by-4.0" in card
     assert "| dice/whole | 0.91 |\n| cases | 7 |\n\n## Limits" in card
     assert card.endswith("ask us\n")
-    assert "| trained from | best.ckpt |" in card
+    assert "| exported from | best.ckpt |" in card
+
+
+def test_the_card_shows_the_summary_of_a_test_run(model: FineTunedModel, tmp_path: Path) -> None:
+    rows = [case(f"s{n}", "core", 0.5 + 0.1 * n, hd95_mm=2.0 + n) for n in range(3)]
+    rows.append(case("s3", "core", 0.0, 40.0, "missed"))
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps(summarise(rows, num=20)))
+    assert run(tmp_path / "best.ckpt", "--output", tmp_path / "out", "--metrics", path) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "toy, t1+t2: 4 cases, native space:" in card
+    assert "| region | cases | Dice | 95 % | HD95, mm | 95 % | missed | false alarms |" in card
+    assert "| core | 4 | 0.4500 | 0." in card
+    assert " | 12.25 | " in card
+    assert "| 1 | 0 |" in card
+    assert "seed" not in card
+    words = ("--metrics", path, "--format", "monai")
+    assert run(tmp_path / "best.ckpt", "--output", tmp_path / "bundle", *words) == 0
+    assert "| core | 4 | 0.4500 |" in (tmp_path / "bundle/docs/README.md").read_text()
 
 
 def test_the_encoder_of_a_fine_tuned_model_can_be_started_from(
@@ -97,6 +117,9 @@ def test_a_checkpoint_of_a_pretraining_becomes_a_folder_for_a_hub(tmp_path: Path
     assert card.startswith("---\nlibrary_name: brainmvp_lightning\n")
     assert "license: cc-by-4.0" in card
     assert "| steps | 70 |" in card
+    assert "It is not recorded here how the images of the training were prepared and sc" in card
+    assert "| not recorded | scans seen, preparation, intensities |" in card
+    assert "as above" not in card
     assert card.endswith("ask us\n")
 
 

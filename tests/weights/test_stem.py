@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from brainmvp_lightning.weights.errors import WeightsError
-from brainmvp_lightning.weights.stem import StemPolicy, adapt_stem
+from brainmvp_lightning.weights.stem import StemPolicy, adapt_stem, is_order_assumed
 
 KERNEL = torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1, 1)  # one output, channels a, b, c
 
@@ -63,3 +63,20 @@ def test_modalities_that_are_needed_but_not_known_are_asked_for() -> None:
         adapt_stem(KERNEL, None, ("a", "b"), "per_modality")
     with pytest.raises(WeightsError, match="choose one of: inflate_mean, per_modality, reinit"):
         adapt_stem(KERNEL, None, 2, "mean")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        (None, ("d", "e", "f"), True),
+        (("a", "b", "c"), 3, True),
+        (("a", "b"), ("d", "e", "f"), True),  # names for other channels tell nothing
+        (("a", "b", "c"), ("c", "b", "a"), False),
+        (None, ("d", "e"), False),
+    ],
+)
+def test_an_order_is_assumed_where_only_the_number_is_known(
+    source: tuple[str, ...] | None, target: tuple[str, ...] | int, expected: bool
+) -> None:
+    assert is_order_assumed(KERNEL, source, target) is expected
+    assert not is_order_assumed(KERNEL[:, :1], None, 1)

@@ -15,7 +15,7 @@ from brainmvp_lightning.heads.uniunet import UniUnet
 from brainmvp_lightning.weights.errors import WeightsError
 from brainmvp_lightning.weights.sources import WeightSource, open_source
 from brainmvp_lightning.weights.transfer import TransferOptions, TransferReport, transfer
-from tests.weights.files import backbone, head, same, write_fine_tuned, write_pretraining
+from tests.weights.files import backbone, head, same, spec, write_fine_tuned, write_pretraining
 
 FOUR = ("t1", "t1ce", "t2", "flair")
 STEM = "stages.0.entry.weight"
@@ -78,7 +78,9 @@ def test_a_fine_tuned_network_goes_on_where_it_was(tmp_path: Path) -> None:
     network = write_fine_tuned(tmp_path / "best.ckpt", FOUR)
     reader = backbone(4)
     answering = head(reader)
-    report = transfer(reader, answering, open_source(tmp_path / "best.ckpt"), FOUR)
+    source = open_source(tmp_path / "best.ckpt")
+    report = transfer(reader, answering, source, FOUR, spec=spec(FOUR))
+    assert not report.notes
     assert same(reader.state_dict(), network["backbone"].state_dict())  # type: ignore[index]
     assert same(answering.state_dict(), network["head"].state_dict())  # type: ignore[index]
     assert set(statuses(report).values()) == {"loaded"}
@@ -115,11 +117,18 @@ def test_the_first_layer_of_a_head_follows_the_modalities_too() -> None:
         return reader, UniUnetWithStem(reader, 3)
 
     old, new = networks(4), networks(3)
+    manifest = {**spec(FOUR), "backbone": {}, "head": {"class_path": "UniUnetWithStem"}}
     source = WeightSource(
-        Path("x"), "fine_tuned", "made up", state(old[0]), head=state(old[1]), modalities=FOUR
+        Path("x"),
+        "fine_tuned",
+        "made up",
+        state(old[0]),
+        head=state(old[1]),
+        modalities=FOUR,
+        manifest=manifest,
     )
     options = TransferOptions(stem="per_modality")
-    report = transfer(*new, source, ("flair", "t1", "adc"), options)
+    report = transfer(*new, source, ("flair", "t1", "adc"), options, manifest)
     kernel, found = (net[1].state_dict()["project.conv.weight"] for net in (old, new))
     assert torch.equal(found[:, 0], kernel[:, 3])
     assert torch.equal(found[:, 1], kernel[:, 0])
@@ -193,13 +202,22 @@ def test_a_missing_fact_names_the_file(pretrained: WeightSource) -> None:
         transfer(backbone(4), None, pretrained, FOUR, TransferOptions(stem="per_modality"))
 
 
-def test_the_published_fine_tuning_network_is_filled_completely(
+def test_the_published_fine_tuning_network_is_filled_but_for_its_answers(
     checkpoints: dict[str, Path],
 ) -> None:
     network = UniFormer(4, widths=(16, 32, 80, 128), head_width=16)
     answering = UniUnet(network, 3)
     report = transfer(network, answering, open_source(checkpoints["uniunet"]), FOUR)
-    assert set(statuses(report).values()) == {"loaded"}
+    found = statuses(report)
+    answers = {name for name in found if ".out." in name or ".auxiliary." in name}
+    others = {name: status for name, status in found.items() if name not in answers}
+    assert {found[name] for name in answers} == {"other outputs"}  # the file does not tell which
+    assert set(others.values()) == {"loaded", "adapted, channel order unknown"}
+    assert report.coverage == 1.0
+    text = str(report)
+    assert f"    adapted, channel order unknown: {network.stems[0]}" in text.splitlines()
+    assert "were taken to be t1, t1ce, t2, flair, in this order" in text
+    assert "the file does not say what its answers are" in text
 
 
 def test_the_report_counts_and_lists_every_tensor(pretrained: WeightSource) -> None:
