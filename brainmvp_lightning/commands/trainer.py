@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from brainmvp_lightning.backbones.registry import BACKBONES
 from brainmvp_lightning.callbacks.case_tables import CaseTables
@@ -138,8 +140,18 @@ class BrainMVPCLI(LightningCLI):
             self.model.resumes = self._find_checkpoint(may_be_missing=True)
         try:
             self.model.check(self.datamodule, validates=bool(self.trainer.limit_val_batches))
+            self._write_report()
         except (ValueError, OSError, CacheError) as error:
             _stop("fit", error)
+
+    @rank_zero_only
+    def _write_report(self) -> None:
+        """Write what became of every pre-trained tensor to ``weights.tsv`` in the run folder."""
+        report = getattr(self.model, "report", None)
+        if report is not None:
+            folder = Path(self.trainer.default_root_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "weights.tsv").write_text(report.to_table(), encoding="utf-8")
 
     def before_validate(self) -> None:
         """See that there is something to validate."""
@@ -181,6 +193,7 @@ def main(argv: list[str]) -> int:
     # Lightning 2.6 calls methods that jsonargparse 4.49 has given other names.
     warnings.filterwarnings("ignore", "(?s).*(JsonargparseDeprecationWarning|deprecated in v4).*")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
     try:
         BrainMVPCLI(argv)
     except (ResumeError, SetupError, WeightsError) as error:
@@ -192,6 +205,11 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"brainmvp {argv[0]}: error: {WORKER_KILLED}\n")
         return 1
     return 0
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    """Tell Lightning's hints at a product from what a user wants to read at each start."""
+    return "litlogger" not in record.getMessage()
 
 
 def last_checkpoint(run: Path, name: str = "last") -> Path:

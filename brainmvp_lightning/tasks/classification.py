@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import functional
 from torchmetrics.functional.classification import (
@@ -76,10 +77,13 @@ class ClassificationTask(FineTuneTask):
             ValueError: If they do not suit each other, or the validation lacks a class.
         """
         super().check(data, validates=validates)
-        if not validates:
-            return
-        found = set(data.studies("val").column("target_class").tolist())
-        missing = [name for name in data.describe().class_names if name not in found]
+        missing = _missing_classes(data, "test")
+        if missing:
+            rank_zero_warn(
+                f"no test study is of class {', '.join(missing)}, so AUC and F1 of a test will be "
+                "undefined; move some there with the column 'split'"
+            )
+        missing = _missing_classes(data, "val") if validates else []
         if missing:
             raise SetupError(
                 f"no validation study is of class {', '.join(missing)}, so {self.monitor} cannot "
@@ -157,3 +161,11 @@ class ClassificationTask(FineTuneTask):
     def summarise(self) -> dict[str, Any]:
         """Return the summary of the latest test."""
         return summarise_classes(self.cases)
+
+
+def _missing_classes(data: Any, split: str) -> list[str]:  # noqa: ANN401 - any data module
+    """Return the classes that a split lacks; none for a cache without that split."""
+    if not (data.cache.studies.column("split") == split).any():
+        return []
+    found = set(data.studies(split).column("target_class").tolist())
+    return [name for name in data.describe().class_names if name not in found]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from brainmvp_lightning.backbones.base import Backbone
@@ -124,6 +124,10 @@ class FineTuneTask(NetworkTask):
         for split in ("train", "val") if validates else ("train",):
             data.studies(split)
         description = self.describe(data)
+        if self.freezes_encoder and self.start.weights is None:
+            rank_zero_warn(
+                "model.freeze keeps an encoder that model.weights did not fill: it stays random"
+            )
         if not self.resumes:
             self.build(description, int(getattr(data, "seed", 0)))
 

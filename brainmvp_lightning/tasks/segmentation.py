@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from brainmvp_lightning.backbones.base import Backbone
@@ -67,6 +68,26 @@ class SegmentationTask(FineTuneTask):
             raise SetupError(
                 "SegmentationTask needs annotations, which these data do not have; use "
                 "SegmentationDataModule, or ClassificationTask for classes of studies"
+            )
+
+    def check(self, data: Any, *, validates: bool) -> None:  # noqa: ANN401 - any data module
+        """Look at data and weights, and build the network.
+
+        Raises:
+            ValueError: If they do not suit each other, or all training annotations are empty.
+        """
+        super().check(data, validates=validates)
+        studies = data.studies("train")
+        empty = [study.id for study in studies if not study.label_values]
+        if len(empty) == len(studies):
+            raise SetupError(
+                f"all {len(studies)} training annotations are empty, so there is nothing to learn; "
+                "check their values with 'brainmvp doctor'"
+            )
+        if empty:
+            rank_zero_warn(
+                f"{len(empty)} of {len(studies)} training annotations are empty (such as "
+                f"{empty[0]}); they teach where nothing is"
             )
 
     def supervise(

@@ -56,8 +56,7 @@ def test_the_file_says_all_that_can_be_said_and_its_commands_fit_together(
     commands, options = header_commands(config), written(config)
     assert list(commands) == ["prepare", "fit", "test", "predict"]
     resolved = printed(capsys, *commands["fit"])
-    windows = {"window"} if config.parent.name == "classification" else set()  # of no meaning there
-    assert set(options["model"]["init_args"]) == set(resolved["model"]["init_args"]) - windows
+    assert set(options["model"]["init_args"]) == set(resolved["model"]["init_args"])
     streaming = {"local_cache", "local_cache_gb", "seed"}
     assert set(options["data"]["init_args"]) == set(resolved["data"]["init_args"]) - streaming
     for key, value in options["data"]["init_args"].items():

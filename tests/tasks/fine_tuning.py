@@ -24,6 +24,7 @@ BACKBONE = partial(UNET3D, widths=(8, 16), depths=(1, 1))
 QUIET = [
     pytest.mark.filterwarnings("ignore:.*studies are left out.*"),
     pytest.mark.filterwarnings("ignore:.*no last checkpoint available.*"),
+    pytest.mark.filterwarnings("ignore:.*no test study is of class.*"),
     pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint.*"),
 ]
 

@@ -12,19 +12,25 @@ from torch import nn
 from brainmvp_lightning.backbones.uniformer import UniFormer
 from brainmvp_lightning.batches import LabelledDescription
 from brainmvp_lightning.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
-from brainmvp_lightning.losses.segmentation import SegmentationLossOptions
+from brainmvp_lightning.inference.model import Answer
+from brainmvp_lightning.losses.segmentation import SegmentationLoss, SegmentationLossOptions
+from brainmvp_lightning.methods.substitution import SubstitutionOptions
 from brainmvp_lightning.tasks.agreement import centre_shift, check_same_data, recipe_differences
 from brainmvp_lightning.tasks.averaging import average_of
 from brainmvp_lightning.tasks.base import SetupError
+from brainmvp_lightning.tasks.copies import TrainingViews, make_views
 from brainmvp_lightning.tasks.optimisation import AdamWOptions
 from brainmvp_lightning.tasks.segmentation import SegmentationTask
-from tests.datamodules.labelled_cohort import write_cohort
+from tests.datamodules.labelled_cohort import COHORT, write_cohort
 from tests.tasks.fine_tuning import (
     MODALITIES,
     QUIET,
+    classification_data,
+    classification_task,
     segmentation_data,
     segmentation_task,
     trainer,
+    write_encoder,
 )
 
 pytestmark = QUIET
@@ -59,6 +65,7 @@ def test_an_average_moves_by_its_decay() -> None:
     assert average.module.weight.item() == pytest.approx(0.1)
 
 
+@pytest.mark.filterwarnings("ignore:.*stays random.*")
 def test_a_frozen_encoder_keeps_its_batch_statistics(cohort: Path, tmp_path: Path) -> None:
     task = SegmentationTask(
         backbone=UniFormer,
@@ -174,6 +181,7 @@ def test_a_run_does_not_go_on_with_other_channels(cohort: Path, tmp_path: Path) 
         runner.fit(task, datamodule=other, ckpt_path=path)
 
 
+@pytest.mark.filterwarnings("ignore:.*stays random.*")
 @pytest.mark.parametrize("options", [{"ema": 0.9}, {"freeze": "encoder"}])
 def test_a_run_does_not_go_on_with_other_options(
     cohort: Path, tmp_path: Path, options: dict[str, Any]
@@ -250,3 +258,84 @@ def test_an_unreadable_validation_is_not_a_number_and_no_crash(
     runner = trainer(tmp_path, BestCheckpoint(), steps=2)
     runner.fit(segmentation_task(), datamodule=segmentation_data(cohort))
     assert np.isnan(float(runner.callback_metrics["val/dice"]))
+
+
+def total_by_hand(metrics: Any, weight: float) -> float:
+    return float(
+        metrics["train/dice"]
+        + metrics["train/cross_entropy"]
+        + weight * metrics["train/consistency"]
+    )
+
+
+@pytest.mark.parametrize("consistency", ["features", "outputs"])
+def test_the_loss_is_that_of_both_copies_and_a_tenth_of_their_consistency(
+    cohort: Path, tmp_path: Path, consistency: Any
+) -> None:
+    encoder = write_encoder(tmp_path / "encoder.safetensors")
+    options = SubstitutionOptions(consistency=consistency)
+    task = segmentation_task(weights=str(encoder), substitution=options)
+    data = segmentation_data(cohort)
+    task.check(data, validates=False)
+    model = task.model
+    assert model is not None
+    batch: Any = next(iter(data.train_dataloader()))
+    views = make_views(model, batch, batch["origin"], options, task.augmentation)
+    with torch.no_grad():
+        first, second = (model(copy) for copy in views.image.chunk(2))
+    label = views.like_image(batch["label"])[: len(batch["label"])]
+    score = SegmentationLoss(task.loss_options, overlapping=False)
+    supervised = sum(
+        float(score(copy.logits, label, batch["weight"])["total"]) for copy in (first, second)
+    )
+    one, other = (
+        (first.features[-1], second.features[-1])
+        if consistency == "features"
+        else (first.logits[0], second.logits[0])
+    )
+    distance = (one - other).square().flatten(1).mean(dim=1)
+    expected = supervised + 0.1 * float((distance * batch["weight"]).sum())
+    runner = trainer(tmp_path, steps=1, limit_val_batches=0)
+    runner.fit(task, datamodule=data)
+    assert float(distance.sum()) > 0
+    assert float(runner.callback_metrics["train/total"]) == pytest.approx(expected, rel=1e-4)
+    assert float(runner.callback_metrics["train/total"]) == pytest.approx(
+        total_by_hand(runner.callback_metrics, 0.1), rel=1e-5
+    )
+
+
+def test_rare_classes_count_by_their_weights(cohort: Path) -> None:
+    task = classification_task()
+    data = classification_data(cohort)
+    task.check(data, validates=False)
+    weights = data.describe().class_weights
+    batch: Any = next(iter(data.train_dataloader()))
+    logits = torch.zeros(len(batch["image"]), 2)
+    answer = Answer([logits], [])
+    views = TrainingViews(batch["image"], torch.zeros(0), 1, {})
+    loss = task.supervise(answer, batch, views, batch["weight"])["total"]
+    expected = sum(
+        float(share) * weights[int(target)] * np.log(2)
+        for share, target in zip(batch["weight"], batch["target_class"], strict=True)
+    )
+    assert len(set(weights)) == 2
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_annotations_that_are_all_empty_are_refused_and_some_are_counted(tmp_path: Path) -> None:
+    data = segmentation_data(write_cohort(tmp_path / "cache", COHORT[:2]))
+    studies = list(data.studies("train"))
+    blank = [replace(study, label_values=()) for study in studies]
+    task = segmentation_task()
+    data.studies = lambda _: [blank[0], *studies[1:]]  # type: ignore[method-assign, assignment, return-value]
+    with pytest.warns(UserWarning, match="1 of 2 training annotations are empty"):
+        task.check(data, validates=False)
+    data.studies = lambda _: blank  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(SetupError, match="all 2 training annotations are empty"):
+        segmentation_task().check(data, validates=False)
+
+
+def test_a_random_frozen_encoder_is_no_secret(cohort: Path) -> None:
+    task = segmentation_task(freeze="encoder")
+    with pytest.warns(UserWarning, match="stays random"):
+        task.check(segmentation_data(cohort), validates=False)
