@@ -66,6 +66,8 @@ def test_a_segmentation_goes_from_files_to_files(
     studies = run_commands(name, "segmentation", encoder)
     run, regions = Path("runs/finetune") / name, REGIONS[name]
     rows, summary = read_test(run)
+    fates = (run / "weights.tsv").read_text().splitlines()
+    assert sum(line.startswith("backbone\t") for line in fates) == 121
     assert len(studies) == 2
     assert [(row["study"], row["region"]) for row in rows] == [
         (study.id, region) for study in sorted(studies, key=lambda s: s.id) for region in regions
