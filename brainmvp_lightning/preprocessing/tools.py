@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -123,8 +124,7 @@ def run_tool(command: Sequence[str], place: Workplace, timeout_s: float = TIMEOU
         MissingToolError: If there is no such program.
     """
     name = os.path.basename(command[0])  # noqa: PTH119 - may be any word
-    with _start(command) as process:
-        place.announce(process.pid)
+    with _start(command, place) as process:
         try:
             output, _ = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -141,7 +141,13 @@ def run_tool(command: Sequence[str], place: Workplace, timeout_s: float = TIMEOU
         raise ToolError(f"{name} failed with code {process.returncode}: {last[:200]}")
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+def _announce_self(guard: int) -> None:
+    """Tell the guard of this process, as its own group, before it becomes the program."""
+    with contextlib.suppress(OSError):  # somebody has ended the guard
+        os.write(guard, f"{os.getpid()}\n".encode())
+
+
+def _start(command: Sequence[str], place: Workplace) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             list(command),
@@ -150,10 +156,15 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             start_new_session=True,
+            # Between start and a word from here, this process could be killed.
+            preexec_fn=partial(_announce_self, place.guard.fileno())
+            if os.name == "posix"
+            else None,
         )
     except BlockingIOError as error:  # too many processes for now
         raise ToolError(f"{command[0]} could not be started ({error.strerror})") from error
     except OSError as error:
+        place.announce(0)
         raise MissingToolError(
             f"program {command[0]!r} cannot be run ({error.strerror}); install it or correct "
             "the recipe"

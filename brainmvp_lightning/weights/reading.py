@@ -62,11 +62,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return read_content(path).tensors
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of a ``.safetensors`` file; other files have none."""
-    return read_safetensors(path)[1] if path.suffix == SUFFIX else {}
-
-
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of a ``.safetensors`` file.
 
