@@ -82,8 +82,6 @@ class NetworkTask(Task):
         ignored = [f"model.{name}" for name, _ in model.named_buffers() if "templates." in name]
         if averages:
             self.ema = average_of(self.model, self.ema_decay or 0.0)
-
-        if self.ema is not None:
             ignored += [f"ema.{name}" for name in self.ema.state_dict()]
         # Else all processes would send these, which are the same everywhere, in each step.
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ignored)

@@ -117,6 +117,9 @@ def test_children_end_with_the_experiment(tmp_path: Path, number: signal.Signals
     process.wait()
     children = [int(pid) for pid in pids.read_text().split()]
     wait_for(lambda: not any(map(is_alive, children)))
+    assert len(children) == 2
+    assert not any(map(is_alive, children))
+    assert process.returncode != 0
 
 
 def is_alive(pid: int) -> bool:

@@ -87,13 +87,22 @@ def filled(config: ConfigParser) -> torch.nn.Module:
 def test_monai_finds_the_network_to_be_as_described(task: ModelTask, tmp_path: Path) -> None:
     save_bundle(fine_tuned(task), tmp_path / "bundle")
     configs = tmp_path / "bundle" / "configs"
-    verify_net_in_out(
-        net_id="network_def",
-        meta_file=str(configs / "metadata.json"),
-        config_file=str(configs / "inference.json"),
-        device="cpu",
-        bundle_root=str(tmp_path / "bundle"),
-    )
+
+    def verify() -> None:
+        verify_net_in_out(
+            net_id="network_def",
+            meta_file=str(configs / "metadata.json"),
+            config_file=str(configs / "inference.json"),
+            device="cpu",
+            bundle_root=str(tmp_path / "bundle"),
+        )
+
+    verify()
+    metadata = json.loads((configs / "metadata.json").read_text())
+    metadata["network_data_format"]["outputs"]["pred"]["num_channels"] += 1
+    (configs / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match="channel"):  # so the first time it did look
+        verify()
 
 
 def test_names_that_look_like_code_are_not_run(tmp_path: Path) -> None:
