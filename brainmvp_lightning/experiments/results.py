@@ -11,6 +11,7 @@ from brainmvp_lightning.evaluation.class_tables import ClassScore, class_names, 
 from brainmvp_lightning.evaluation.classification import summarise_classes
 from brainmvp_lightning.evaluation.csv_files import read_csv
 from brainmvp_lightning.evaluation.groups import Case
+from brainmvp_lightning.evaluation.headline import with_most_modalities
 from brainmvp_lightning.evaluation.tables import CaseScore, read_cases
 from brainmvp_lightning.experiments.cells import Place
 
@@ -88,7 +89,7 @@ def _read(place: Place) -> RunScores:
 
 def _segmentation(place: Place, rows: Sequence[CaseScore]) -> RunScores:
     is_native = any(row.space == "native" for row in rows)
-    kept = _with_most_modalities([row for row in rows if row.space == "native" or not is_native])
+    kept = with_most_modalities([row for row in rows if row.space == "native" or not is_native])
     by_study: dict[Study, list[float]] = {}
     for row in kept:
         by_study.setdefault((row.dataset, row.study), []).append(row.dice)
@@ -109,7 +110,7 @@ def _segmentation(place: Place, rows: Sequence[CaseScore]) -> RunScores:
 
 
 def _classification(place: Place, rows: Sequence[ClassScore]) -> RunScores:
-    kept = sorted(_with_most_modalities(rows), key=lambda row: (row.dataset, row.study))
+    kept = sorted(with_most_modalities(rows), key=lambda row: (row.dataset, row.study))
     classes = class_names(kept)
     # Studies may differ in their modalities; here they are one group all the same.
     summary = summarise_classes([_of_one_group(row) for row in kept], num=1)
@@ -134,15 +135,3 @@ def _of_one_group(row: ClassScore) -> ClassScore:
     return ClassScore(
         f"{row.dataset}/{row.study}", "", row.split, "", row.truth, row.predicted, row.probabilities
     )
-
-
-def _with_most_modalities(rows: Sequence[AnyCase]) -> list[AnyCase]:
-    most: dict[Study, int] = {}
-    for row in rows:
-        study = (row.dataset, row.study)
-        most[study] = max(most.get(study, 0), _count(row))
-    return [row for row in rows if _count(row) == most[row.dataset, row.study]]
-
-
-def _count(row: Case) -> int:
-    return len(row.modalities.split("+"))

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from brainmvp_lightning import __version__
 from brainmvp_lightning.inference.card import LIBRARY, encoder_card, model_card
-from brainmvp_lightning.inference.loading import CONFIG_FILE, WEIGHTS_FILE
+from brainmvp_lightning.inference.loading import WEIGHTS_FILE
 from brainmvp_lightning.inference.model import FineTunedModel
 from brainmvp_lightning.volumes.atomic import TEMPORARY, write_bytes
 from brainmvp_lightning.weights.errors import WeightsError
 from brainmvp_lightning.weights.export import to_safetensors, write_weights
-from brainmvp_lightning.weights.sources import ENCODER_FILE
+from brainmvp_lightning.weights.sources import CONFIG_FILE, ENCODER_FILE
 
 CARD_FILE = "README.md"
 

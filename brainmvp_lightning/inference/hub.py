@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from brainmvp_lightning.inference.export import CARD_FILE
-from brainmvp_lightning.inference.loading import CONFIG_FILE, WEIGHTS_FILE, load_model
+from brainmvp_lightning.inference.loading import WEIGHTS_FILE, load_model
 from brainmvp_lightning.inference.model import FineTunedModel
 from brainmvp_lightning.weights.errors import WeightsError
 from brainmvp_lightning.weights.reading import SUFFIX
-from brainmvp_lightning.weights.sources import ENCODER_FILE
+from brainmvp_lightning.weights.sources import CONFIG_FILE, ENCODER_FILE
 
 MODEL = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
 ENCODER = (ENCODER_FILE, CARD_FILE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ from torch import Tensor
 from brainmvp_lightning.inference.model import FineTunedModel
 from brainmvp_lightning.weights.errors import WeightsError
 from brainmvp_lightning.weights.reading import read_content, read_safetensors
+from brainmvp_lightning.weights.sources import CONFIG_FILE, network_prefix, read_spec
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-_MODEL, _AVERAGED = "model.", "ema.module."
 
 
 def load_model(path: str | Path) -> FineTunedModel:
@@ -51,13 +49,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{folder} is no exported model: it lacks {' and '.join(missing)}; give the folder "
             "that 'brainmvp weights export' wrote, or a checkpoint"
         )
-    try:
-        spec = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{folder / CONFIG_FILE} is damaged ({error}); copy it again") from error
-    if not isinstance(spec, dict):
-        raise WeightsError(f"{folder / CONFIG_FILE} describes no model; export it again")
-    return spec, read_safetensors(folder / WEIGHTS_FILE)[0]
+    return read_spec(folder), read_safetensors(folder / WEIGHTS_FILE)[0]
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -68,7 +60,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path} holds no fine-tuned model (no 'model_spec'); give a checkpoint of a "
             "fine-tuning run, such as checkpoints/best.ckpt"
         )
-    prefix = _AVERAGED if content.facts.get("ema") else _MODEL
+    prefix = network_prefix(content.facts)
     tensors = {
         name.removeprefix(prefix): tensor
         for name, tensor in content.tensors.items()

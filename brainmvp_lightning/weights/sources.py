@@ -194,23 +194,42 @@ def _encoder_file(
 
 
 def _fine_tuned(path: Path, content: Content) -> WeightSource:
-    # Averaged weights are what was validated, where a run kept them.
-    prefix = "ema.module." if content.facts.get("ema") is True else "model."
-    tensors = _part(content.tensors, prefix)
+    tensors = _part(content.tensors, network_prefix(content.facts))
     spec = mapping_of(content.facts.get("model_spec"))
     return _task_network(path, "checkpoint of a fine-tuned network", tensors, spec)
+
+
+def network_prefix(facts: Mapping[str, Any]) -> str:
+    """Return how the names of the scored network begin in a checkpoint of a fine-tuning.
+
+    Averaged weights are what was validated, where a run kept them.
+    """
+    return "ema.module." if facts.get("ema") else "model."
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """Return what the ``config.json`` of an exported network says.
+
+    Raises:
+        WeightsError: If it is damaged, or describes no network.
+    """
+    file = folder / CONFIG_FILE
+    try:
+        spec = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{file} is damaged ({error}); copy it again") from error
+    if not isinstance(spec, dict):
+        raise WeightsError(f"{file} describes no model; export it again")
+    return spec
 
 
 def _open_folder(folder: Path) -> WeightSource:
     file = file_of(folder)
     if file.name == ENCODER_FILE:
         return _open(file)
-    try:
-        spec = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{folder / CONFIG_FILE} is damaged ({error}); copy it again") from error
+    spec = read_spec(folder)
     tensors = read_content(file).tensors
-    if not isinstance(spec, dict) or not any(name.startswith("backbone.") for name in tensors):
+    if not any(name.startswith("backbone.") for name in tensors):
         raise WeightsError(
             f"{folder} holds tensors such as {', '.join(list(tensors)[:3])}, not those of a "
             f"network of this package (backbone.*, head.*); give {ACCEPTED}"
