@@ -10,8 +10,13 @@ install: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# What the demo leaves in the end: a label map, what it means, and a picture of it.
+DEMO_LEAVES := segment/raw/*_seg.nii.gz segment/raw/*_seg.json segment/pictures/overlay.png
+
 demo: install
 	$(BIN)/brainmvp demo
+	cd runs/demo && for file in $(DEMO_LEAVES); do \
+	  test -s $$file || { echo "the demo left no $$file" >&2; exit 1; }; done
 
 test: install
 	$(BIN)/pytest -m "not slow and not gpu"

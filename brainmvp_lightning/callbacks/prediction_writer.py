@@ -12,15 +12,10 @@ from lightning.pytorch.callbacks import Callback
 from brainmvp_lightning.batches import FileGeometry, StudyGeometry, VolumeBatch
 from brainmvp_lightning.inference.decisions import Labelling
 from brainmvp_lightning.inference.model import FineTunedModel
-from brainmvp_lightning.inference.writing import (
-    StudyPrediction,
-    Target,
-    classification_facts,
-    segmentation_facts,
-    write_facts,
-    write_segmentation,
-)
+from brainmvp_lightning.inference.records import Maker, source_of, write_study
+from brainmvp_lightning.inference.writing import StudyPrediction, Target
 from brainmvp_lightning.studies.labels import find_scheme, label_schemes
+from brainmvp_lightning.tasks.agreement import recipe_differences
 from brainmvp_lightning.tasks.base import SetupError
 
 
@@ -28,8 +23,10 @@ class PredictionWriter(Callback):
     """Writes what ``predict_step`` returns to ``predictions/`` in the run folder.
 
     A segmentation becomes ``<study>_seg.nii.gz`` with ``<study>_seg.json``, a classification
-    ``<study>_class.json``. Each process writes its own studies; those that only fill up the uneven
-    end are left out, and so are those without readable images. Predictions are not kept in memory.
+    ``<study>_class.json``. The JSON file has the entries of that of ``brainmvp segment``: what the
+    values mean, the checkpoint with its SHA-256, the windows, and faults of the study. Each process
+    writes its own studies; those that only fill up the uneven end are left out, and so are those
+    without readable images. Predictions are not kept in memory.
 
     Args:
         probabilities: Whether ``<study>_prob-<output>.nii.gz`` is written for each output.
@@ -52,6 +49,7 @@ class PredictionWriter(Callback):
         self.grid = grid
         self.label_scheme = label_scheme
         self.folder = folder
+        self._maker: Maker | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Check what was asked for before any work.
@@ -64,11 +62,17 @@ class PredictionWriter(Callback):
         if self.grid not in ("first", "label", *model.description.modalities):
             known = ", ".join(("first", "label", *model.description.modalities))
             raise SetupError(f"there is no grid {self.grid!r} to write predictions on ({known})")
-        if model.task == "segmentation":
-            try:
-                self._labelling(trainer, model)
-            except ValueError as error:
-                raise SetupError(str(error)) from error
+        data: Any = getattr(trainer, "datamodule", None)
+        notes = [] if data is None else recipe_differences(model.description, data.describe())
+        checkpoint = trainer.ckpt_path
+        self._maker = Maker(
+            model=model,
+            source=source_of(None if checkpoint is None else str(checkpoint)),
+            windows=getattr(pl_module, "window", None),
+            labelling=self._labelling(trainer, model),
+            probabilities=self.probabilities,
+            notes=tuple(notes),
+        )
 
     def on_predict_batch_end(
         self,
@@ -80,36 +84,29 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write the studies of a batch, each once."""
-        del batch_idx, dataloader_idx
+        del pl_module, batch_idx, dataloader_idx
+        assert self._maker is not None  # Lightning calls on_predict_start first
         rows = zip(batch["study"], batch["weight"].tolist(), strict=True)
         counted = {study for study, weight in rows if weight > 0}
+        folder = Path(trainer.default_root_dir) / self.folder
+        cache = getattr(getattr(trainer, "datamodule", None), "cache_path", None)
         for study, prediction in {output.study: output for output in outputs}.items():
             if study in counted:
-                self._write(prediction, _model_of(pl_module), trainer)
+                file = _choose_grid(prediction.geometry, self.grid)
+                target = Target(file, relative_to=cache)
+                write_study(prediction, self._maker, target, folder)
 
-    def _write(
-        self, prediction: StudyPrediction, model: FineTunedModel, trainer: pl.Trainer
-    ) -> None:
-        folder = Path(trainer.default_root_dir) / self.folder
+    def _labelling(self, trainer: pl.Trainer, model: FineTunedModel) -> Labelling | None:
         if model.task == "classification":
-            facts = classification_facts(prediction, model)
-            write_facts(folder / f"{prediction.study}_class.json", facts)
-            return
-        labelling = self._labelling(trainer, model)
-        target = Target(_choose_grid(prediction.geometry, self.grid))
-        names = model.output_names if self.probabilities else ()
-        write_segmentation(prediction, target, labelling, folder, names)
-        facts = segmentation_facts(prediction, model, labelling, target)
-        cache = getattr(getattr(trainer, "datamodule", None), "cache_path", None)
-        facts["reference"]["relative_to"] = cache
-        write_facts(folder / f"{prediction.study}_seg.json", facts)
-
-    def _labelling(self, trainer: pl.Trainer, model: FineTunedModel) -> Labelling:
+            return None
         if self.label_scheme is None:
             return Labelling.of(model.description)
         cache: Any = getattr(getattr(trainer, "datamodule", None), "cache", None)
         schemes = {**label_schemes(), **getattr(cache, "label_schemes", {})}
-        return Labelling.of(model.description, find_scheme(self.label_scheme, schemes))
+        try:
+            return Labelling.of(model.description, find_scheme(self.label_scheme, schemes))
+        except ValueError as error:
+            raise SetupError(str(error)) from error
 
 
 def _model_of(module: pl.LightningModule) -> FineTunedModel:

@@ -8,9 +8,12 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from jsonargparse import Namespace
+
 from brainmvp_lightning.commands.demo_scores import DemoScores, score_demo
 from brainmvp_lightning.commands.demo_segmentation import (
     DemoFolders,
+    Segmented,
     fine_tune,
     prepare_gliomas,
     segment_one,
@@ -32,14 +35,7 @@ SUMMARY = "the whole way on a small cohort made from real anatomy"
 
 def main(argv: list[str]) -> int:
     """Run the demo; what is already there is used again."""
-    parser = make_parser("brainmvp demo", SUMMARY)
-    parser.add_argument("--data", type=Path, default=Path("data/demo"), help="cohort (BIDS)")
-    parser.add_argument("--cache", type=Path, default=Path("cache/demo"), help="prepared scans")
-    parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="results")
-    parser.add_argument("--epochs", type=int, default=None, help="epochs of the first network")
-    parser.add_argument("--second_epochs", type=int, default=2, help="epochs of unet3d; 0: none")
-    parser.add_argument("--steps", type=int, default=None, help="steps of the fine-tuning; 0: none")
-    options = parser.parse_args(argv)
+    options = _parse(argv)
     started = time.monotonic()
     _say(1, f"a cohort of real .nii.gz files in {options.data}, prepared into {options.cache}")
     code = prepare(
@@ -65,27 +61,43 @@ def main(argv: list[str]) -> int:
         _say(3, f"the same with a small unet3d, by overriding --model.backbone, into {second}")
         length = ["--trainer.max_epochs", str(options.second_epochs)]
         train(_fit(config, options.cache, second, "--model.backbone", UNET3D, *length))
+    segmented = None
     if options.steps != 0:
-        code = _segment(options.data, options.cache, options.runs, options.steps)
+        folders = _glioma_folders(options.data, options.cache, options.runs)
+        _say(4, f"another cohort in {folders.data}; fine-tuning a segmentation of it")
+        code = prepare_gliomas(folders)
         if code:
             return code
-    _write_summary(first, scores, time.monotonic() - started)
+        segmented = _segment(folders, options.steps)
+    _write_summary(first, scores, segmented, time.monotonic() - started)
     return 0
 
 
-def _segment(data: Path, cache: Path, runs: Path, steps: int | None) -> int:
-    folders = DemoFolders(
+def _parse(argv: list[str]) -> Namespace:
+    parser = make_parser("brainmvp demo", SUMMARY)
+    parser.add_argument("--data", type=Path, default=Path("data/demo"), help="cohort (BIDS)")
+    parser.add_argument("--cache", type=Path, default=Path("cache/demo"), help="prepared scans")
+    parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="results")
+    parser.add_argument("--epochs", type=int, default=None, help="epochs of the first network")
+    parser.add_argument("--second_epochs", type=int, default=2, help="epochs of unet3d; 0: none")
+    parser.add_argument("--steps", type=int, default=None, help="steps of the fine-tuning; 0: none")
+    options: Namespace = parser.parse_args(argv)
+    return options
+
+
+def _glioma_folders(data: Path, cache: Path, runs: Path) -> DemoFolders:
+    return DemoFolders(
         data.with_name(f"{data.name}_gliomas"), cache.with_name(f"{cache.name}_gliomas"), runs
     )
-    run = runs / "segment"
-    _say(4, f"another cohort in {folders.data}; fine-tuning a segmentation of it into {run}")
-    code = prepare_gliomas(folders)
-    if code:
-        return code
-    fine_tune(folders, *([] if steps is None else ["--trainer.max_steps", str(steps)]))
+
+
+def _segment(folders: DemoFolders, steps: int | None) -> Segmented | None:
+    run = fine_tune(folders, steps)
     _say(5, f"raw files of a test study to labels on their own grid, into {run / 'raw'}")
-    segment_one(folders, run)
-    return 0
+    segmented = segment_one(folders, run)
+    if segmented is None:
+        sys.stdout.write("no test study has a tumour, so none was segmented\n")
+    return segmented
 
 
 def score_run(run: Path) -> DemoScores:
@@ -116,11 +128,28 @@ def _say(number: int, text: str) -> None:
     sys.stdout.flush()
 
 
-def _write_summary(run: Path, scores: DemoScores, seconds: float) -> None:
+def _write_summary(
+    run: Path, scores: DemoScores, segmented: Segmented | None, seconds: float
+) -> None:
     (run / "summary.json").write_text(json.dumps(asdict(scores), indent=1))
+    lines = summary_lines(run, scores, segmented, seconds)
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def summary_lines(
+    run: Path, scores: DemoScores, segmented: Segmented | None, seconds: float
+) -> list[str]:
+    """Return what is said at the end.
+
+    Args:
+        run: Folder of the first pre-training.
+        scores: Its scores.
+        segmented: What this call segmented; None for nothing, whatever an earlier one left.
+        seconds: Since the start.
+    """
     lower = scores.mean_image_mse / scores.distillation_mse
     partnered_lower = scores.partnered_mean_image_mse / scores.cross_modal_mse
-    lines = [
+    return [
         "",
         f"done in {seconds / 60:.1f} minutes; on the validation studies, mean squared error:",
         f"  predicting the mean image         {scores.mean_image_mse:.5f}",
@@ -139,6 +168,5 @@ def _write_summary(run: Path, scores: DemoScores, seconds: float) -> None:
         f"templates  {run / 'templates'}  (NIfTI)",
         f"encoder    {run / 'encoder.safetensors'}",
         f"numbers    {run / 'summary.json'}, {run / 'logs'}",
-        f"segmented  {run.parent / 'segment' / 'raw'}, {run.parent / 'segment' / 'pictures'}",
+        *([] if segmented is None else [f"segmented  {segmented.label}, {segmented.picture}"]),
     ]
-    sys.stdout.write("\n".join(lines) + "\n")

@@ -33,6 +33,21 @@ class DemoFolders:
     runs: Path
 
 
+@dataclass(frozen=True)
+class Segmented:
+    """What the segmentation of a study left.
+
+    Attributes:
+        label: The label map.
+        record: What it means and what made it.
+        picture: The label map and the annotation over the image.
+    """
+
+    label: Path
+    record: Path
+    picture: Path
+
+
 NUM_STUDIES = 24
 MODALITIES = ("flair", "t1ce", "t1", "t2")  # the last one is withheld from the prediction
 
@@ -53,9 +68,20 @@ def prepare_gliomas(folders: DemoFolders) -> int:
     )
 
 
-def fine_tune(folders: DemoFolders, *more: str) -> Path:
-    """Fine-tune from the demo's encoder and test; return the run folder."""
+def fine_tune(folders: DemoFolders, steps: int | None = None) -> Path:
+    """Fine-tune from the demo's encoder and test.
+
+    Args:
+        folders: Where things are.
+        steps: Of the optimiser; by default those of the configuration.
+
+    Returns:
+        The run folder.
+    """
     run = folders.runs / "segment"
+    length = []
+    if steps is not None:  # the last step is validated, or there would be no best checkpoint
+        length = ["--trainer.max_steps", str(steps), "--trainer.val_check_interval", str(steps)]
     train(
         [
             "fit",
@@ -69,36 +95,44 @@ def fine_tune(folders: DemoFolders, *more: str) -> Path:
             str(run),
             "--trainer.logger.save_dir",
             str(run),
-            *more,
+            *length,
         ]
     )
-    checkpoint = str(run / "checkpoints" / "best.ckpt")
-    train(["test", "--config", str(run / "config.yaml"), "--ckpt_path", checkpoint])
+    train(["test", "--config", str(run / "config.yaml"), "--ckpt_path", "best"])
     return run
 
 
-def segment_one(folders: DemoFolders, run: Path) -> Path | None:
+def segment_one(folders: DemoFolders, run: Path) -> Segmented | None:
     """Segment the raw files of the test study with the largest tumour, without its last modality.
 
+    What an earlier call left in the run folder is removed first.
+
     Returns:
-        The picture; None if no test study has a tumour.
+        What was written; None if no test study has a tumour.
+
+    Raises:
+        RuntimeError: If it could not be segmented.
     """
+    out, picture = run / "raw", run / "pictures" / "overlay.png"
+    for old in (*out.glob("*_seg.nii.gz"), *out.glob("*_seg.json"), picture):
+        old.unlink(missing_ok=True)
     study = largest_tumour(Cache.open(str(folders.cache)))
     if study is None or study.label is None:
         return None
     scans = sorted(study.scans, key=lambda scan: MODALITIES.index(scan.modality))
     files = [f"{scan.modality}={folders.cache / scan.source['path']}" for scan in scans]
-    out = run / "raw"
-    model = str(run / "checkpoints" / "best.ckpt")
-    code = segment([model, *files[:-1], "-o", str(out)])
-    written = sorted(out.glob("*_seg.nii.gz"))
-    if code or not written:
-        raise RuntimeError(f"segmenting {study.id} failed with code {code}; see above")
+    code = segment([str(run / "checkpoints" / "best.ckpt"), *files[:-1], "-o", str(out)])
+    written = list(out.glob("*_seg.nii.gz"))
+    if code or len(written) != 1:
+        raise RuntimeError(
+            f"segmenting {study.id} ended with code {code} and {len(written)} label maps in {out}; "
+            "see above"
+        )
+    record = written[0].with_name(written[0].name.replace(".nii.gz", ".json"))
+    segmented = Segmented(written[0], record, picture)
     reference = files[0].partition("=")[2]
-    label = folders.cache / study.label.source["path"]
-    picture = run / "pictures" / "overlay.png"
-    _draw(Path(reference), label, written[-1], picture, study.id)
-    return picture
+    _draw(Path(reference), folders.cache / study.label.source["path"], segmented, study.id)
+    return segmented
 
 
 def largest_tumour(cache: Cache) -> CachedStudy | None:
@@ -112,17 +146,16 @@ def largest_tumour(cache: Cache) -> CachedStudy | None:
     return found if size else None
 
 
-def _draw(image: Path, label: Path, prediction: Path, picture: Path, study: str) -> None:
+def _draw(image: Path, label: Path, segmented: Segmented, study: str) -> None:
     canonical = nib.as_closest_canonical(nib.load(image))
     annotation = resample_from_to(nib.load(label), canonical, order=0)
-    predicted = nib.as_closest_canonical(nib.load(prediction))
-    sidecar = prediction.with_name(prediction.name.replace(".nii.gz", ".json"))
-    facts = json.loads(sidecar.read_text(encoding="utf-8"))
+    predicted = nib.as_closest_canonical(nib.load(segmented.label))
+    facts = json.loads(segmented.record.read_text(encoding="utf-8"))
     names = {int(value): name for value, name in facts["labels"].items()}
     draw_overlay(
         np.asarray(canonical.dataobj, np.float32),
         {"annotation": np.asarray(annotation.dataobj), "prediction": np.asarray(predicted.dataobj)},
-        picture,
+        segmented.picture,
         names=names,
         title=f"{study}, a test study; predicted without {MODALITIES[-1].upper()}",
     )

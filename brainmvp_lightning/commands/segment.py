@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,10 @@ from brainmvp_lightning.commands.segment_inputs import Inputs, find_inputs
 from brainmvp_lightning.commands.segment_options import build_parser, check_call, check_folder
 from brainmvp_lightning.inference.decisions import Labelling, fitting_schemes
 from brainmvp_lightning.inference.hub import from_pretrained
-from brainmvp_lightning.inference.loading import WEIGHTS_FILE
-from brainmvp_lightning.inference.model import FineTunedModel
 from brainmvp_lightning.inference.raw_study import RawStudy, read_raw_study, recorded_recipe
+from brainmvp_lightning.inference.records import Maker, sha256_of, source_of, write_study
 from brainmvp_lightning.inference.sliding_window import WindowOptions
-from brainmvp_lightning.inference.writing import (
-    StudyPrediction,
-    Target,
-    classification_facts,
-    read_header,
-    segmentation_facts,
-    write_facts,
-    write_segmentation,
-)
+from brainmvp_lightning.inference.writing import StudyPrediction, Target, read_header
 from brainmvp_lightning.preprocessing.recipe import Recipe
 from brainmvp_lightning.preprocessing.steps import check_tools
 from brainmvp_lightning.preprocessing.tools import MissingToolError
@@ -46,18 +36,14 @@ class Job:
     """What is the same for all studies of a call.
 
     Attributes:
-        model: On its device.
+        maker: The model, on its device, and what else makes predictions.
         recipe: How files are prepared.
-        labelling: From probabilities to labels; None for classification.
-        source: Where the model is from, for the records.
         windows: Windows and flips.
         options: What the user asked for.
     """
 
-    model: FineTunedModel
+    maker: Maker
     recipe: Recipe
-    labelling: Labelling | None
-    source: dict[str, str]
     windows: WindowOptions
     options: Namespace
 
@@ -74,8 +60,8 @@ def main(argv: list[str]) -> int:
     try:
         check_folder(options.out)
         job = _prepare_job(options)
-        studies = find_inputs(options.images, job.model.description.modalities)
-        check_call(options, studies, job.model)
+        studies = find_inputs(options.images, job.maker.model.description.modalities)
+        check_call(options, studies, job.maker.model)
         _tell_own_values(job)
         with _tidy_end():
             num_failed = sum(not _segment(inputs, job, console) for inputs in studies)
@@ -105,13 +91,19 @@ def _prepare_job(options: Namespace) -> Job:
     if model.task == "segmentation":
         scheme = options.label_scheme and find_scheme(options.label_scheme, label_schemes())
         labelling = Labelling.of(model.description, scheme)
-    device = _device(options.device)
-    return Job(model.to(device), recipe, labelling, _source(options.model), windows, options)
+    maker = Maker(
+        model=model.to(_device(options.device)),
+        source=source_of(options.model),
+        windows=windows,
+        labelling=labelling,
+        probabilities=options.probabilities,
+    )
+    return Job(maker, recipe, windows, options)
 
 
 def _tell_own_values(job: Job) -> None:
     """Tell that values in the files are none of a data set, and which scheme would change that."""
-    description, labelling = job.model.description, job.labelling
+    description, labelling = job.maker.model.description, job.maker.labelling
     if labelling is None or description.label_values or job.options.label_scheme is not None:
         return
     fitting = fitting_schemes(description, label_schemes().values())
@@ -125,12 +117,6 @@ def _tell_own_values(job: Job) -> None:
         f"each of its structures, so labels have its own ({own}); "
         f"--label_scheme NAME writes those of a scheme{known}\n"
     )
-
-
-def _source(name: str) -> dict[str, str]:
-    """Return the name of a model and, if it is here, the digest of its weights."""
-    path = Path(name) / WEIGHTS_FILE if Path(name).is_dir() else Path(name)
-    return {"name": name, **({"sha256": _sha256(path)} if path.is_file() else {})}
 
 
 def _device(name: str) -> torch.device:
@@ -195,28 +181,16 @@ def _write(inputs: Inputs, job: Job) -> tuple[list[Path], list[str]]:
     raw = read_raw_study(
         name,
         inputs.files,
-        job.model.description,
+        job.maker.model.description,
         job.recipe,
         brain_mask=_mask_file(job),
         others=inputs.others,
     )
-    prediction = _predict(raw, job)
     notes = [*raw.notes, *inputs.skipped, *inputs.notes]
-    facts = _call_facts(inputs, job, notes)
-    out: Path = job.options.out
-    if job.labelling is None:
-        path = out / f"{name}_class.json"
-        write_facts(path, {**classification_facts(prediction, job.model), **facts})
-        return [path], notes
-    target = _target(raw, job.options.reference)
-    outputs = job.model.output_names if job.options.probabilities else ()
-    paths = write_segmentation(prediction, target, job.labelling, out, outputs)
-    facts = {**segmentation_facts(prediction, job.model, job.labelling, target), **facts}
-    if outputs:
-        written = [path.name for path in paths[1:]]
-        facts["probabilities"] = dict(zip(outputs, written, strict=True))
-    write_facts(out / f"{name}_seg.json", facts)
-    return [*paths, out / f"{name}_seg.json"], notes
+    prediction = replace(_predict(raw, job), warnings=tuple(notes))
+    target = None if job.maker.labelling is None else _target(raw, job.options.reference)
+    paths = write_study(prediction, job.maker, target, job.options.out, _input_facts(inputs, job))
+    return paths, notes
 
 
 def _mask_file(job: Job) -> Path | None:
@@ -224,14 +198,15 @@ def _mask_file(job: Job) -> Path | None:
 
 
 def _predict(raw: RawStudy, job: Job) -> StudyPrediction:
-    probabilities = job.model.predict_volume(raw.image, raw.present, raw.origin, job.windows)
+    probabilities = job.maker.model.predict_volume(raw.image, raw.present, raw.origin, job.windows)
     row: Any = {
         "study": [raw.study],
         "geometry": [raw.geometry],
         "present": raw.present,
         "start": raw.start,
+        "faults": [],  # notes are told beside
     }
-    return StudyPrediction.of(row, 0, probabilities, job.model.description.modalities)
+    return StudyPrediction.of(row, 0, probabilities, job.maker.model.description.modalities)
 
 
 def _target(raw: RawStudy, reference: str | None) -> Target:
@@ -240,27 +215,17 @@ def _target(raw: RawStudy, reference: str | None) -> Target:
     return Target(file, read_header(Path(file["path"])))
 
 
-def _call_facts(inputs: Inputs, job: Job, notes: Sequence[str]) -> dict[str, Any]:
-    """Return what makes the call repeatable, as plain JSON values."""
+def _input_facts(inputs: Inputs, job: Job) -> dict[str, Any]:
+    """Return which files a study was read from, as plain JSON values."""
     mask = _mask_file(job)
     return {
-        "model": job.source,
-        "task": job.model.task,
         "inputs": _named_files({**inputs.files, **({"brain_mask": mask} if mask else {})}),
         "others": _named_files(inputs.others),
-        "windows": asdict(job.windows),
-        "device": str(job.model.device),
-        "warnings": list(notes),
     }
 
 
 def _named_files(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
-    return {name: {"path": str(path), "sha256": _sha256(path)} for name, path in files.items()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {name: {"path": str(path), "sha256": sha256_of(path)} for name, path in files.items()}
 
 
 def _fail(error: Exception | str, code: int) -> int:

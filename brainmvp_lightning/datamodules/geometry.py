@@ -1,35 +1,15 @@
-"""Where the voxels of a study lie: in template space, and in the files they came from."""
+"""Where the voxels of a study lie in template space."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_lightning.batches import FileGeometry, StudyGeometry
 from brainmvp_lightning.volumes.index import StudyIndex, StudySelection
 
 Placement = Literal["centre", "world"]
-
-
-def file_voxels(
-    voxels: NDArray[np.float64], start: Sequence[int], study: StudyGeometry, file: FileGeometry
-) -> NDArray[np.float64]:
-    """Return where in a file the voxels of a volume come from, ``n 3``, in (fractional) indices.
-
-    Args:
-        voxels: Indices into the image of a `VolumeBatch`, ``n 3``.
-        start: First voxel of this image in the stored box.
-        study: Geometry of the study.
-        file: Geometry of one of its files.
-    """
-    to_world = np.asarray(study["affine"])
-    from_world = np.linalg.inv(np.asarray(file["to_study"]) @ np.asarray(file["affine"]))
-    matrix = from_world @ to_world
-    moved: NDArray[np.float64] = (voxels + np.asarray(start)) @ matrix[:3, :3].T + matrix[:3, 3]
-    return moved
 
 
 def centre_mm(studies: StudyIndex | StudySelection) -> tuple[float, float, float]:

@@ -1,27 +1,22 @@
-"""Predictions as files: labels and probabilities on the grid of an image, and what they mean."""
+"""Predictions as files: labels and probabilities on the grid of an image."""
 
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainmvp_lightning import __version__
 from brainmvp_lightning.batches import FileGeometry, StudyGeometry, VolumeBatch
 from brainmvp_lightning.inference.decisions import Labelling
-from brainmvp_lightning.inference.model import FineTunedModel
 from brainmvp_lightning.inference.native_space import restore
 from brainmvp_lightning.volumes.atomic import write_bytes
 from brainmvp_lightning.volumes.gunzip import GZIP_MAGIC
@@ -40,13 +35,15 @@ class StudyPrediction:
         geometry: The way back to its files.
         probabilities: ``k x y z`` of the stored box, float32 or float16, on the CPU; of
             classification ``k``.
-        missing: Modalities that the study lacks.
+        missing: Modalities that the study lacks, or that could not be read.
+        warnings: Faults and oddities of the study, one sentence each.
     """
 
     study: str
     geometry: StudyGeometry
     probabilities: Tensor
     missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -62,13 +59,18 @@ class StudyPrediction:
         """
         geometry = batch["geometry"][number]
         present = batch["present"][number].tolist()
+        study = batch["study"][number]
+        owner = f"{study}: "  # a batch holds the faults of all of its studies
         return cls(
-            study=batch["study"][number],
+            study=study,
             geometry=geometry,
             probabilities=without_padding(
                 probabilities[number], batch["start"][number], geometry
             ).cpu(),
             missing=tuple(n for n, there in zip(modalities, present, strict=True) if not there),
+            warnings=tuple(
+                fault.removeprefix(owner) for fault in batch["faults"] if fault.startswith(owner)
+            ),
         )
 
 
@@ -97,10 +99,12 @@ class Target:
         file: Whose grid.
         header: Its NIfTI header, if it is at hand: transforms are copied bit by bit. Otherwise
             they are written from the affine.
+        relative_to: Folder that the path of `file` counts from; None for the folder of the call.
     """
 
     file: FileGeometry
     header: Any = None
+    relative_to: str | None = None
 
 
 def write_segmentation(
@@ -204,58 +208,3 @@ def read_header(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
         is_compressed = file.read(2) == GZIP_MAGIC
     with gzip.open(path) if is_compressed else path.open("rb") as stream:
         return parse_header(stream.read(HEADER_BYTES), str(path))
-
-
-def segmentation_facts(
-    prediction: StudyPrediction, model: FineTunedModel, labelling: Labelling, target: Target
-) -> dict[str, Any]:
-    """Return what a file of labels means, as plain JSON values."""
-    description = model.description
-    regions = {
-        region: [
-            value
-            for value, names in zip(labelling.values, description.label_regions, strict=True)
-            if region in names
-        ]
-        for region in description.region_names
-    }
-    return {
-        "labels": {str(v): name for v, name in zip(labelling.values, labelling.names, strict=True)},
-        "regions": regions,
-        "reference": {"modality": target.file["modality"], "path": target.file["path"]},
-        **_common_facts(prediction, model),
-    }
-
-
-def classification_facts(prediction: StudyPrediction, model: FineTunedModel) -> dict[str, Any]:
-    """Return the probability of each class and the most probable one, as plain JSON values."""
-    probabilities = [float(value) for value in prediction.probabilities]
-    names = model.output_names
-    return {
-        "class": names[int(np.argmax(probabilities))],
-        "probabilities": dict(zip(names, probabilities, strict=True)),
-        **_common_facts(prediction, model),
-    }
-
-
-def _common_facts(prediction: StudyPrediction, model: FineTunedModel) -> dict[str, Any]:
-    return {
-        "study": prediction.study,
-        "missing": dict.fromkeys(prediction.missing, model.fills_with),
-        "recipe": dict(model.description.recipe),
-        "versions": {
-            "brainmvp_lightning": __version__,
-            "torch": torch.__version__,
-            "monai": version("monai"),
-        },
-    }
-
-
-def write_facts(path: Path, facts: dict[str, Any]) -> None:
-    """Write a JSON file in one piece.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())

@@ -17,6 +17,7 @@ from brainmvp_lightning.methods.substitution import SubstitutionOptions
 from brainmvp_lightning.methods.template_files import place_templates
 from brainmvp_lightning.tasks.base import SetupError
 from brainmvp_lightning.weights.sources import WeightSource, open_source
+from brainmvp_lightning.weights.template_facts import mapping_of
 from brainmvp_lightning.weights.transfer import TransferOptions, TransferReport, transfer
 
 
@@ -142,11 +143,13 @@ def templates_of(source: WeightSource) -> FrozenTemplates:
     Raises:
         SetupError: If the file does not say what and where they are.
     """
-    entry: Any = source.manifest.get("templates") or {}
-    if source.templates is None or "modalities" not in entry:
+    entry = mapping_of(source.manifest.get("templates"))
+    is_placed = "affine" in entry or {"spacing_mm", "centre_mm"} <= entry.keys()
+    if source.templates is None or "modalities" not in entry or not is_placed:
         raise SetupError(
-            f"{source.path} does not say which modalities its templates have; name them with "
-            "model.templates, such as the encoder.safetensors or the folder templates of the run"
+            f"{source.path} does not say which modalities its templates have and where they are; "
+            "name them with model.templates, such as the encoder.safetensors or the folder "
+            "templates of the run"
         )
     modalities, volumes = tuple(entry["modalities"]), source.templates.float()
     if "affine" in entry:

@@ -27,10 +27,11 @@ class Predicting(pl.LightningModule):
     def __init__(self, model: FineTunedModel) -> None:
         super().__init__()
         self.model = model
+        self.window = WindowOptions(overlap=0.25, flips="x")
 
     def predict_step(self, batch: Any) -> list[StudyPrediction]:
         answer = self.model.predict_volume(
-            batch["image"], batch["present"], batch["origin"], WindowOptions()
+            batch["image"], batch["present"], batch["origin"], self.window
         )
         modalities = self.model.description.modalities
         rows = range(len(batch["study"]))
@@ -79,7 +80,9 @@ def test_labels_and_chances_lie_on_the_files_they_are_of(
     path = Path(facts["reference"]["relative_to"]) / facts["reference"]["path"]
     assert path.resolve() == (raw / "f_flair.nii.gz").resolve()
     assert facts["missing"] == {"t2": "zeros"}
-    assert len(list((tmp_path / "predictions").glob(f"{study.id}_prob-*.nii.gz"))) == 2
+    written = [path.name for path in (tmp_path / "predictions").glob(f"{study.id}_prob-*.nii.gz")]
+    assert sorted(facts["probabilities"].values()) == sorted(written)
+    assert list(facts["probabilities"]) == ["background", "lesion"]
 
 
 def test_a_study_without_the_asked_file_takes_its_first(cache_folder: Path, tmp_path: Path) -> None:
@@ -120,7 +123,9 @@ def test_studies_that_do_not_count_are_not_written(tmp_path: Path) -> None:
         "study": ["a", "b", "a", "c"],
         "weight": torch.tensor([0.5, 0.0, 0.0, 0.5]),
     }
-    PredictionWriter().on_predict_batch_end(trainer, module, outputs, batch, 0)
+    writer = PredictionWriter()
+    writer.on_predict_start(trainer, module)
+    writer.on_predict_batch_end(trainer, module, outputs, batch, 0)
     names = {path.name for path in (tmp_path / "predictions").glob("*.nii.gz")}
     assert names == {"a_seg.nii.gz", "c_seg.nii.gz"}
 
@@ -149,3 +154,19 @@ def test_a_task_without_a_model_is_refused(tmp_path: Path) -> None:
     trainer = pl.Trainer(accelerator="cpu", default_root_dir=tmp_path, logger=False)
     with pytest.raises(SetupError, match=r"no fine-tuned network in Bare .*--ckpt_path"):
         PredictionWriter().on_predict_start(trainer, Bare())
+
+
+def test_the_record_names_windows_and_weights_that_no_file_holds(
+    cache_folder: Path, tmp_path: Path
+) -> None:
+    model = make_model(describe(("t1", "t2"), recipe={"spacing_mm": 2.0}))
+    predict(model, PredictionWriter(), cache_folder, tmp_path, modalities=["t1", "t2"])
+    for path in (tmp_path / "predictions").glob("*_seg.json"):
+        facts = json.loads(path.read_text())
+        assert facts["model"] == {"name": None}
+        assert (facts["windows"]["overlap"], facts["windows"]["flips"]) == (0.25, "x")
+        assert (facts["task"], facts["device"]) == ("segmentation", "cpu")
+        assert any(
+            "recipe.spacing_mm 1.0, those of the training with 2.0" in warning
+            for warning in facts["warnings"]
+        )

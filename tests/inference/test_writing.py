@@ -12,13 +12,11 @@ from brainmvp_lightning.inference.decisions import Labelling
 from brainmvp_lightning.inference.writing import (
     StudyPrediction,
     Target,
-    classification_facts,
     read_header,
-    segmentation_facts,
     write_on_grid,
     write_segmentation,
 )
-from tests.inference.tiny_networks import affine_of, describe, make_classifier, make_model, rotated
+from tests.inference.tiny_networks import affine_of, describe, rotated
 
 
 def file_of(affine: np.ndarray, shape: tuple[int, ...], path: str = "t1.nii.gz") -> Any:
@@ -98,18 +96,20 @@ def test_a_sheared_affine_gets_no_qform(tmp_path: Path) -> None:
     assert written.header["qform_code"] == 0
 
 
-def test_padding_of_a_batch_is_cut_off() -> None:
+def test_a_row_of_a_batch_has_its_own_faults_and_no_padding() -> None:
     geometry = geometry_of((4, 10, 6))
     batch: Any = {
         "study": ["a", "b"],
         "geometry": [None, geometry],
         "present": torch.tensor([[True, True], [False, True]]),
         "start": torch.tensor([[0, 0, 0], [-2, 0, -1]]),
+        "faults": ["a: t1 is damaged", "b: t1 is gone: no file", "bb: t2 is damaged"],
     }
     probabilities = torch.rand(2, 3, 8, 10, 8)
     prediction = StudyPrediction.of(batch, 1, probabilities, ("t1", "t2"))
     assert prediction.study == "b"
     assert prediction.missing == ("t1",)
+    assert prediction.warnings == ("t1 is gone: no file",)
     torch.testing.assert_close(prediction.probabilities, probabilities[1, :, 2:6, :, 1:7])
 
 
@@ -150,24 +150,3 @@ def test_names_of_outputs_are_files_of_their_own(tmp_path: Path) -> None:
             prediction, Target(file), Labelling.of(describe()), tmp_path, names
         )
         assert [path.name for path in paths[1:]] == [f"a_prob-{n}.nii.gz" for n in expected]
-
-
-def test_facts_name_values_regions_and_gaps() -> None:
-    model = make_model()
-    file = file_of(np.eye(4), (4, 4, 4))
-    prediction = StudyPrediction(
-        "a", geometry_of((4, 4, 4), file), torch.zeros(2, 4, 4, 4), ("t2",)
-    )
-    labelling = Labelling(("background", "lesion"), (0, 4))
-    facts = segmentation_facts(prediction, model, labelling, Target(file))
-    assert facts["labels"] == {"0": "background", "4": "lesion"}
-    assert facts["regions"] == {"lesion": [4]}
-    assert facts["missing"] == {"t2": "zeros"}
-    assert facts["recipe"] == model.description.recipe
-
-
-def test_facts_of_a_classification_are_the_chances_of_classes() -> None:
-    prediction = StudyPrediction("a", geometry_of((4, 4, 4)), torch.tensor([0.25, 0.75]))
-    facts = classification_facts(prediction, make_classifier())
-    assert facts["class"] == "bright"
-    assert facts["probabilities"] == {"dark": 0.25, "bright": 0.75}

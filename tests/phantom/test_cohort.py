@@ -19,7 +19,6 @@ import pytest
 
 from brainmvp_lightning.phantom.bids import label_path, scan_path
 from brainmvp_lightning.phantom.cohort import CohortSettings, write_cohort
-from brainmvp_lightning.phantom.montage import draw_montage
 from brainmvp_lightning.volumes.errors import CacheError
 from brainmvp_lightning.volumes.lock import lock_folder
 
@@ -263,11 +262,6 @@ def test_settings_out_of_range_are_refused(tmp_path: Path, options: dict, messag
     with pytest.raises(ValueError, match=message):
         write_cohort(tmp_path / "new", **options)
     assert not (tmp_path / "new").exists()
-
-
-def test_montage_is_a_picture(cohort: Path, tmp_path: Path) -> None:
-    draw_montage(cohort, SETTINGS.plans()[:2], tmp_path / "montage.png")
-    assert (tmp_path / "montage.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
