@@ -31,7 +31,7 @@ types: install
 	$(BIN)/mypy
 
 bench: install
-	for name in masking templates prepare streaming scale registration plot; do \
+	for name in masking templates step pipeline scaling prepare streaming scale registration plot plot_step; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 ci: lint types test

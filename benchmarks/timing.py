@@ -10,7 +10,12 @@ import torch
 
 
 def median_ms(
-    rivals: Mapping[str, Callable[[], object]], *, num_rounds: int, device: str
+    rivals: Mapping[str, Callable[[], object]],
+    *,
+    num_rounds: int,
+    device: str,
+    num_warmups: int = 1,
+    prepare: Mapping[str, Callable[[], object]] | None = None,
 ) -> dict[str, float]:
     """Return the median time of each rival in milliseconds.
 
@@ -22,17 +27,21 @@ def median_ms(
         rivals: What to run, by name.
         num_rounds: Rounds that count.
         device: Where it runs; a GPU is waited for.
+        num_warmups: Rounds before them that do not.
+        prepare: What to run before each turn of a rival, without counting its time.
     """
     now = time.perf_counter if device == "cuda" else time.process_time
     times: dict[str, list[float]] = {name: [] for name in rivals}
-    for _ in range(num_rounds + 1):
+    for _ in range(num_warmups + num_rounds):
         for name, run in rivals.items():
+            if prepare is not None:
+                prepare[name]()
             _wait_for(device)
             start = now()
             run()
             _wait_for(device)
             times[name].append(1e3 * (now() - start))
-    return {name: statistics.median(taken[1:]) for name, taken in times.items()}
+    return {name: statistics.median(taken[num_warmups:]) for name, taken in times.items()}
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[str | int | float, ...]]) -> None:

@@ -41,6 +41,9 @@ class StudyBatch(TypedDict):
     mean over ranks is the mean over studies (equation 6)."""
     num_studies: int
     """Studies of this step that count, over all ranks; the weight of the step in a mean."""
+    capacity: NotRequired[int]
+    """Most targets that a batch of this step can have, the same on all ranks, so that they can
+    exchange rows without agreeing on their number first. Absent from batches made by hand."""
     study: list[str]
     """Study id of each target, ``b``."""
     faults: list[str]
@@ -137,6 +140,8 @@ class DataDescription:
     crop_size: Size
     placement: Literal["centre", "world"] = "centre"
     """Whether crop origins count from the centre of each study, or from `centre_mm`."""
+    targets_per_step: int = 0
+    """Most targets of a batch on one process; 0 if that is not known."""
 
 
 @dataclass(frozen=True)

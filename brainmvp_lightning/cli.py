@@ -15,6 +15,7 @@ from brainmvp_lightning import __version__
 COMMANDS = {
     "prepare": ("prepare", "turn the NIfTI files of a cohort into a cache, once"),
     "doctor": ("doctor", "check a cohort before hours of work, and suggest fixes"),
+    "plan": ("plan", "batch, memory and time of a training on given hardware, before it starts"),
     "fit": ("trainer", "pre-train or fine-tune; a YAML file says what"),
     "validate": ("trainer", "score a checkpoint on the validation studies"),
     "test": ("trainer", "score a checkpoint on the test studies, case by case"),

@@ -54,6 +54,9 @@ def fault(call: str, folder: Path, patch: pytest.MonkeyPatch) -> str:
             run = folder / "runs" / "finetune" / name
             run.mkdir(parents=True)
             (run / "config.yaml").write_text(shipped.read_text())
+    if "-c plan.yaml" in call:  # what `brainmvp plan -o` writes has these parts
+        plan = "trainer: {precision: bf16-mixed}\ndata: {init_args: {batch_size: 3}}\n"
+        (folder / "plan.yaml").write_text(plan)
     patch.chdir(folder)
     parse, depth = TeachingParser.parse_args, 0
 

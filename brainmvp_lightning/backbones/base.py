@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from brainmvp_lightning.backbones.stage import Stage
+
 
 class Backbone(nn.Module, ABC):
     """Image ``b c x y z`` to a pyramid of features, finest first.
@@ -63,6 +65,30 @@ class Backbone(nn.Module, ABC):
                 outside = last
             groups[depths.get(parameter, outside)].append(parameter)
         return groups
+
+    def all_blocks(self) -> list[nn.Module]:
+        """Return the layers that may be compiled one by one; here those of each `Stage`."""
+        return [block for stage in self._stages() for block in stage.blocks]
+
+    def use_checkpointing(self, is_on: bool = True) -> None:
+        """Compute each block again in the backward pass rather than keep what lies inside it.
+
+        This is no property of the network: results, names of tensors and exported files stay.
+
+        Raises:
+            ValueError: If there is no `Stage`.
+        """
+        stages = self._stages()
+        if not stages:
+            raise ValueError(
+                f"{type(self).__name__} is not made of Stage modules, whose blocks could be "
+                "computed again; set model.checkpointing to false, or override use_checkpointing"
+            )
+        for stage in stages:
+            stage.checkpointing = is_on
+
+    def _stages(self) -> list[Stage]:
+        return [module for module in self.modules() if isinstance(module, Stage)]
 
     def check_image(self, image: Tensor) -> None:
         """Raise a `ValueError` unless `image` has the channels and sizes this network takes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from monai.networks.nets.swin_unetr import SwinTransformer
+from monai.networks.nets.swin_unetr import SwinTransformer, SwinTransformerBlock
 from torch import Tensor, nn
 
 from brainmvp_lightning.backbones.base import Backbone
@@ -73,6 +73,16 @@ class SwinUNETR(Backbone):
         """The stages, for `Backbone.depth_groups`."""
         swin = self.swinViT
         return [swin.layers1, swin.layers2, swin.layers3, swin.layers4]
+
+    def all_blocks(self) -> list[SwinTransformerBlock]:
+        """Return the layers of all stages."""
+        parts = [part for stage in self.stages for part in stage.modules()]
+        return [part for part in parts if isinstance(part, SwinTransformerBlock)]
+
+    def use_checkpointing(self, is_on: bool = True) -> None:
+        """Compute both halves of each layer again in the backward pass, as MONAI does."""
+        for block in self.all_blocks():
+            block.use_checkpoint = is_on
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the patches and the outputs of the four stages; see `Backbone.forward`."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from brainmvp_lightning.backbones.base import Backbone
+from brainmvp_lightning.backbones.checkpointing import recomputed
 from brainmvp_lightning.backbones.registry import BACKBONES
 
 PATCH_SIZE = 16
@@ -71,6 +72,7 @@ class UNETR(Backbone):
         self.grid_shape = tuple(side // PATCH_SIZE for side in image_size)
         quarter, shift = num_layers // NUM_LEVELS, int(feature_layers == "published")
         self.feature_layers = tuple(quarter * part + shift for part in range(1, NUM_LEVELS))
+        self.checkpointing = False
         self.vit = ViT(
             in_channels,
             image_size,
@@ -89,6 +91,14 @@ class UNETR(Backbone):
         layers: nn.ModuleList = self.vit.blocks
         return layers
 
+    def all_blocks(self) -> list[nn.Module]:
+        """Return the layers."""
+        return list(self.stages)
+
+    def use_checkpointing(self, is_on: bool = True) -> None:
+        """Compute each layer again in the backward pass; see `Backbone.use_checkpointing`."""
+        self.checkpointing = is_on
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the tokens after four layers as maps; see `Backbone.forward`."""
         self.check_image(image)
@@ -97,7 +107,7 @@ class UNETR(Backbone):
         tokens = patches.flatten(2).transpose(1, 2) + self.positions(shape)  # b n c
         features = []
         for depth, layer in enumerate(self.vit.blocks, start=1):
-            tokens = layer(tokens)
+            tokens = recomputed(layer, tokens) if self.checkpointing else layer(tokens)
             if depth in self.feature_layers:
                 features.append(_as_map(tokens, shape))
         return [*features, _as_map(self.vit.norm(tokens), shape)]

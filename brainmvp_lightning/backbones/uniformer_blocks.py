@@ -9,7 +9,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from brainmvp_lightning.backbones.depthwise import DepthwiseConv3d
 from brainmvp_lightning.backbones.norms import ExactBatchNorm3d
+from brainmvp_lightning.backbones.pointwise import PointwiseConv3d
 
 BLOCK_NORM_EPS = 1e-6  # published UniFormer; the norm of a patch embedding keeps torch's 1e-5
 
@@ -34,7 +36,28 @@ class PatchEmbedding(nn.Module):
         return voxels.movedim(-1, 1)
 
 
-class ConvolutionBlock(nn.Module):
+class DroppingBlock(nn.Module):
+    """A block that skips its branches for some samples in training.
+
+    Args:
+        drop_path: Chance to skip a branch for a sample.
+    """
+
+    drop_chance: Tensor
+
+    def __init__(self, drop_path: float) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.drops = drop_path > 0.0
+        # A tensor, so that blocks that differ in nothing else share one compiled graph.
+        self.register_buffer("drop_chance", torch.tensor(drop_path), persistent=False)
+
+    def dropped(self, branch: Tensor) -> Tensor:
+        """Return a branch, ``b ...``, of which some samples may be 0."""
+        return drop_path(branch, self.drop_chance) if self.drops and self.training else branch
+
+
+class ConvolutionBlock(DroppingBlock):
     """Three residuals: position, mixing of a 5^3 neighbourhood, perceptron.
 
     Args:
@@ -44,38 +67,34 @@ class ConvolutionBlock(nn.Module):
     """
 
     def __init__(self, width: int, mlp_width: int, drop_path: float) -> None:
-        super().__init__()
-        self.drop_path = drop_path
+        super().__init__(drop_path)
         self.position = DepthwiseConv3d(width, 3)
         self.mixing = nn.Sequential(
             OrderedDict(
                 norm=ExactBatchNorm3d(width),
-                fc1=nn.Conv3d(width, width, kernel_size=1),
+                fc1=PointwiseConv3d(width, width),
                 depthwise=DepthwiseConv3d(width, 5),
-                fc2=nn.Conv3d(width, width, kernel_size=1),
+                fc2=PointwiseConv3d(width, width),
             )
         )
         self.mlp = nn.Sequential(
             OrderedDict(
                 norm=ExactBatchNorm3d(width),
-                fc1=nn.Conv3d(width, mlp_width, kernel_size=1),
+                fc1=PointwiseConv3d(width, mlp_width),
                 act=nn.GELU(),
-                fc2=nn.Conv3d(mlp_width, width, kernel_size=1),
+                fc2=PointwiseConv3d(mlp_width, width),
             )
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``b c x y z`` to the same shape."""
         x = x + self.position(x)
-        x = x + self._dropped(self.mixing(x))
-        branch: Tensor = self._dropped(self.mlp(x))
+        x = x + self.dropped(self.mixing(x))
+        branch: Tensor = self.dropped(self.mlp(x))
         return x + branch
 
-    def _dropped(self, branch: Tensor) -> Tensor:
-        return drop_path(branch, self.drop_path if self.training else 0.0)
 
-
-class AttentionBlock(nn.Module):
+class AttentionBlock(DroppingBlock):
     """Three residuals: position, self-attention over all voxels, perceptron.
 
     Args:
@@ -86,8 +105,7 @@ class AttentionBlock(nn.Module):
     """
 
     def __init__(self, width: int, mlp_width: int, drop_path: float, head_width: int) -> None:
-        super().__init__()
-        self.drop_path = drop_path
+        super().__init__(drop_path)
         self.position = DepthwiseConv3d(width, 3)
         self.attention = SelfAttention(width, head_width)
         self.mlp = nn.Sequential(
@@ -103,30 +121,9 @@ class AttentionBlock(nn.Module):
         """Map ``b c x y z`` to the same shape."""
         x = x + self.position(x)
         tokens = rearrange(x, "b c x y z -> b (x y z) c")
-        tokens = tokens + self._dropped(self.attention(tokens))
-        tokens = tokens + self._dropped(self.mlp(tokens))
+        tokens = tokens + self.dropped(self.attention(tokens))
+        tokens = tokens + self.dropped(self.mlp(tokens))
         return rearrange(tokens, "b (x y z) c -> b c x y z", x=x.shape[2], y=x.shape[3])
-
-    def _dropped(self, branch: Tensor) -> Tensor:
-        return drop_path(branch, self.drop_path if self.training else 0.0)
-
-
-class DepthwiseConv3d(nn.Conv3d):
-    """Convolution of each channel by itself that keeps the size.
-
-    Args:
-        width: Channels.
-        kernel_size: Edge of the kernel, odd.
-    """
-
-    def __init__(self, width: int, kernel_size: int) -> None:
-        super().__init__(width, width, kernel_size, padding=kernel_size // 2, groups=width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``b c x y z`` to the same shape."""
-        # Gives the axis of length 1 the same stride in weight and gradient; DDP warns otherwise.
-        weight = self.weight.squeeze(1).unsqueeze(1)
-        return functional.conv3d(x, weight, self.bias, padding=self.padding, groups=self.groups)
 
 
 class SelfAttention(nn.Module):
@@ -155,17 +152,18 @@ class SelfAttention(nn.Module):
         return updated
 
 
-def drop_path(branch: Tensor, chance: float) -> Tensor:
+def drop_path(branch: Tensor, chance: float | Tensor) -> Tensor:
     """Set `branch` to 0 for whole samples, keeping its expectation (stochastic depth).
 
     Args:
         branch: ``b ...``.
-        chance: Share of samples set to 0, in [0, 1). Draws from torch's generator unless it is 0.
+        chance: Share of samples set to 0, in [0, 1). Draws from torch's generator unless it is the
+            number 0.
 
     Source:
         arXiv 1603.09382, section 3.
     """
-    if chance == 0.0:
+    if not isinstance(chance, Tensor) and chance == 0.0:
         return branch
     keep = torch.rand(branch.shape[0], device=branch.device) >= chance  # b
     scale = keep.to(branch.dtype) / (1.0 - chance)

@@ -19,6 +19,7 @@ from brainmvp_lightning import __version__
 from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
 from brainmvp_lightning.inference.card import encoder_card
 from brainmvp_lightning.inference.components import component_spec
+from brainmvp_lightning.tasks.sharding import whole_state
 from brainmvp_lightning.volumes.atomic import write_bytes
 from brainmvp_lightning.weights.export import write_weights
 from brainmvp_lightning.weights.sources import pretrained_source
@@ -49,25 +50,27 @@ class EncoderExport(Callback):
         self.with_templates = with_templates
         self.with_decoder = with_decoder
 
-    @rank_zero_only
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write both files."""
-        self._write(trainer, pl_module)
+        self._write(trainer, pl_module, whole_state(pl_module))
 
-    @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write them if there are none.
 
         A training that was killed at its very end is over when it is resumed, so that
         `on_train_end` does not come again.
         """
-        if not (Path(trainer.default_root_dir) / FILE).exists():
-            self._write(trainer, pl_module)
+        is_there = (Path(trainer.default_root_dir) / FILE).exists()
+        if not trainer.strategy.broadcast(is_there):
+            self._write(trainer, pl_module, whole_state(pl_module))
 
-    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    @rank_zero_only
+    def _write(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, state: dict[str, Any]
+    ) -> None:
         path = Path(trainer.default_root_dir) / FILE
         manifest = self._manifest(trainer, pl_module)
-        tensors = self._tensors(path, pl_module)
+        tensors = self._tensors(path, state)
         templates: Any = getattr(getattr(pl_module, "method", None), "templates", None)
         if templates is not None and self.with_templates:
             tensors["templates"] = templates.volumes().detach()
@@ -79,8 +82,8 @@ class EncoderExport(Callback):
         parts = sorted({name.partition(".")[0] for name in tensors})
         write_bytes(path.with_suffix(".md"), encoder_card(manifest, parts).encode())
 
-    def _tensors(self, path: Path, pl_module: pl.LightningModule) -> dict[str, Tensor]:
-        source = pretrained_source(path, pl_module.state_dict(), {})
+    def _tensors(self, path: Path, state: dict[str, Any]) -> dict[str, Tensor]:
+        source = pretrained_source(path, state, {})
         tensors = {f"encoder.{name}": tensor for name, tensor in source.encoder.items()}
         if self.with_decoder:
             tensors |= {f"decoder.{name}": tensor for name, tensor in source.decoder.items()}

@@ -22,9 +22,18 @@ from brainmvp_lightning.callbacks.case_tables import CaseTables
 from brainmvp_lightning.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, SaveRunConfig
 from brainmvp_lightning.callbacks.console import progress_bar
 from brainmvp_lightning.callbacks.encoder_export import EncoderExport
+from brainmvp_lightning.callbacks.interruption import SaveOnSignal
 from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
 from brainmvp_lightning.callbacks.prediction_writer import PredictionWriter
+from brainmvp_lightning.commands.out_of_memory import (
+    MemoryFullError,
+    Run,
+    is_out_of_memory,
+    remedy_for_training,
+    remedy_for_volumes,
+)
 from brainmvp_lightning.commands.parsing import TeachingParser, inner_reason
+from brainmvp_lightning.commands.plan_inputs import build_parts
 from brainmvp_lightning.datamodules.base import StudyDataModule
 from brainmvp_lightning.datamodules.classification import ClassificationDataModule
 from brainmvp_lightning.datamodules.journey import ResumeError
@@ -61,6 +70,7 @@ SHIPPED = (
     PredictionWriter,
     EncoderExport,
     ReconstructionPictures,
+    SaveOnSignal,
     TemplatePictures,
     CSVLogger,
 )
@@ -79,7 +89,7 @@ class BrainMVPCLI(LightningCLI):
     ``seed_everything`` is also the seed of the data module, so that one number fixes a run.
     """
 
-    def __init__(self, args: list[str]) -> None:
+    def __init__(self, args: list[str], *, run: bool = True) -> None:
         for registry in TrainerParser.registries:
             registry.load()
         super().__init__(
@@ -92,6 +102,7 @@ class BrainMVPCLI(LightningCLI):
             seed_everything_default=0,
             trainer_defaults={"use_distributed_sampler": False},
             args=args,
+            run=run,
         )
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
@@ -156,14 +167,24 @@ class BrainMVPCLI(LightningCLI):
     def before_validate(self) -> None:
         """See that there is something to validate."""
         self._find_checkpoint()
+        self._try_data("validate")
 
     def before_test(self) -> None:
         """See that there is something to test."""
         self._find_checkpoint()
+        self._try_data("test")
 
     def before_predict(self) -> None:
         """See that there is something to predict with."""
         self._find_checkpoint()
+        self._try_data("predict")
+
+    def _try_data(self, stage: str) -> None:
+        """See that there are studies; what is wrong with them ends the call in a sentence."""
+        try:
+            self.datamodule.setup(stage)
+        except (ValueError, OSError, CacheError) as error:
+            _stop(stage, error)
 
     def _find_checkpoint(self, *, may_be_missing: bool = False) -> bool:
         """Put the file of a checkpoint in the place of ``last`` or ``best``; tell if there is one.
@@ -179,6 +200,35 @@ class BrainMVPCLI(LightningCLI):
         except ValueError as error:
             _stop(self.subcommand or "", error)
         return True
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run the command; say what to change if memory runs out.
+
+        Raises:
+            MemoryFullError: If it does.
+        """
+        full = False
+        try:
+            super()._run_subcommand(subcommand)
+        except (RuntimeError, MemoryError) as error:
+            full = is_out_of_memory(error)
+            if not full:
+                raise
+        if full:  # outside of the handler, whose traceback holds the tensors of the step
+            raise MemoryFullError(self._remedy(subcommand))
+
+    def _remedy(self, subcommand: str) -> str:
+        self.model.cpu()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        config, parser = self.config[subcommand], self._parser(subcommand)
+        run = Run(
+            config,
+            lambda: build_parts(parser, config),
+            self.trainer.strategy.root_device,
+            self.trainer.world_size,
+        )
+        return (remedy_for_training if subcommand == "fit" else remedy_for_volumes)(run)
 
     def _chosen(self, option: str) -> Any:  # noqa: ANN401 - any option
         return self.config_init[self.subcommand].get(option)
@@ -198,6 +248,9 @@ def main(argv: list[str]) -> int:
         BrainMVPCLI(argv)
     except (ResumeError, SetupError, WeightsError) as error:
         _stop(argv[0], error)
+    except MemoryFullError as error:
+        sys.stderr.write(f"brainmvp {argv[0]}: error: {error}\n")
+        return 1
     except RuntimeError as error:
         # torch's own signal handler may be the first to notice, in the middle of a step.
         if not isinstance(error, WorkerKilledError) and "DataLoader worker" not in str(error):

@@ -6,10 +6,13 @@ from abc import abstractmethod
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_info
 
 from brainmvp_lightning.batches import DataDescription
 from brainmvp_lightning.datamodules.journey import Journey
 from brainmvp_lightning.datamodules.progress import align, has_ended_epoch, is_inside_step
+from brainmvp_lightning.datamodules.reading import Reading, ReadingOptions, plan_reading
+from brainmvp_lightning.datamodules.sampling import StudySampler
 
 
 class StudyDataModule(pl.LightningDataModule):
@@ -22,6 +25,7 @@ class StudyDataModule(pl.LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
         self.journey = Journey()
+        self._has_told = False
 
     @abstractmethod
     def describe(self) -> DataDescription:
@@ -30,6 +34,29 @@ class StudyDataModule(pl.LightningDataModule):
         Raises:
             FileNotFoundError: If the data are not there.
         """
+
+    def reading(
+        self,
+        options: ReadingOptions,
+        sampler: StudySampler,
+        batch_bytes: int,
+        *,
+        to_device: bool,
+    ) -> Reading:
+        """Choose how a loader reads; what was chosen for the training is said once.
+
+        Args:
+            options: What a user has set.
+            sampler: Of the loader.
+            batch_bytes: Shared memory of one of its batches.
+            to_device: Whether batches may be copied to a GPU ahead of their step.
+        """
+        chosen = plan_reading(options, self.trainer, batch_bytes, len(sampler), to_device=to_device)
+        is_training = self.trainer is not None and sampler.purpose == "train"
+        if is_training and options.num_workers == "auto" and not self._has_told:
+            self._has_told = True
+            rank_zero_info(f"data: {chosen}")
+        return chosen
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place in the training."""

@@ -13,6 +13,7 @@ from brainmvp_lightning.datamodules.labelled import (
     LabelledDataModule,
     LoadingOptions,
 )
+from brainmvp_lightning.datamodules.reading import NumWorkers, ReadingOptions
 from brainmvp_lightning.datamodules.resizing import ResizedStudies, check_crop_fits
 from brainmvp_lightning.volumes.cache import Clip
 from brainmvp_lightning.volumes.index import StudyIndex, StudySelection
@@ -34,12 +35,16 @@ class ClassificationDataModule(LabelledDataModule):
         resized_to: Voxels that each study is resized to (paper: 128 x 128 x 64).
         crop_size: Voxels of a crop: random in training, the centre otherwise (paper: 96 x 96 x 64).
         batch_size: Studies in a batch of one process; the paper's 64 need gradient accumulation.
-        num_workers: Processes that read ahead, for each training process.
+        num_workers: Processes that read ahead, for each training process; ``auto`` chooses by the
+            cores, the device and the shared memory there are.
         visits_per_epoch: Visits to each training study in an epoch.
         clip: Percentiles at which each channel is clipped, then scaled to [0, 1] (paper: 5 and 95).
         local_cache: Folder for copies of what is read, if the cache is an address such as
             ``s3://bucket/cache``.
         local_cache_gb: Size of these copies together, in 10^9 bytes.
+        prefetch_factor: Batches that each of these processes reads ahead; outside of training two
+            at most.
+        prefetch_to_device: Whether the next batch is copied to a GPU while a step runs.
         seed: Seed of order and crops; set by ``seed_everything``.
 
     Source:
@@ -58,18 +63,20 @@ class ClassificationDataModule(LabelledDataModule):
         resized_to: tuple[int, int, int] = (128, 128, 64),
         crop_size: tuple[int, int, int] = (96, 96, 64),
         batch_size: int = 4,
-        num_workers: int = 2,
+        num_workers: NumWorkers = "auto",
         visits_per_epoch: int = 1,
         clip: Clip = VOLUME_CLIP,
         local_cache: str | None = None,
         local_cache_gb: float = 50.0,
+        prefetch_factor: int = 4,
+        prefetch_to_device: bool = True,
         seed: int = 0,
     ) -> None:
         loading = LoadingOptions(
             crop_size=crop_size,
             clip=clip,
             batch_size=batch_size,
-            num_workers=num_workers,
+            reading=ReadingOptions(num_workers, prefetch_factor, prefetch_to_device),
             visits=visits_per_epoch,
             seed=seed,
             local_cache=local_cache,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,7 @@ from brainmvp_lightning.datamodules.channels import ChannelReader
 from brainmvp_lightning.datamodules.choosing import Candidates, Places, StudyChoice
 from brainmvp_lightning.datamodules.geometry import Placement, centre_mm, reference_voxels
 from brainmvp_lightning.datamodules.loading import CountedLoader
+from brainmvp_lightning.datamodules.reading import ReadingOptions
 from brainmvp_lightning.datamodules.samples import (
     LabelledSample,
     collate_labelled,
@@ -40,7 +42,7 @@ class LoadingOptions:
         clip: Percentiles at which each channel is clipped and scaled to [0, 1].
         placement: Where a crop lies in template space: ``"centre"`` or ``"world"``.
         batch_size: Studies in a batch of one process.
-        num_workers: Processes that read ahead, for each training process.
+        reading: How far batches are read ahead, and by how many processes.
         visits: Visits to each training study in an epoch.
         seed: Seed of order and crops.
         local_cache: Folder for copies of what is read from an address; None keeps none.
@@ -51,7 +53,7 @@ class LoadingOptions:
     clip: Clip = VOLUME_CLIP
     placement: Placement = "centre"
     batch_size: int = 1
-    num_workers: int = 2
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
     visits: int = 1
     seed: int = 0
     local_cache: str | None = None
@@ -96,6 +98,8 @@ class LabelledDataModule(StudyDataModule):
         self.loading = loading
         self.crop_size = loading.crop_size
         self.batch_size = loading.batch_size
+        self.crops_per_visit = 1
+        """Crops of a study in a batch of the training."""
         self.seed = loading.seed
 
     @cached_property
@@ -220,15 +224,27 @@ class LabelledDataModule(StudyDataModule):
         )
         if purpose == "train" and trainer is not None:
             self.journey.lead(sampler)
+        is_training = purpose == "train"
+        options = loading.reading
+        if not is_training:  # whole volumes are large, and what is done with them takes long
+            options = replace(options, prefetch_factor=min(options.prefetch_factor, 2))
+        batch_bytes = loading.batch_size * self._sample_bytes(studies, purpose)
         return CountedLoader(
             self.dataset(studies, purpose),
             sampler,
-            num_workers=loading.num_workers,
-            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
+            self.reading(options, sampler, batch_bytes, to_device=is_training),
             collate_fn=self.collate(purpose),
             # A prediction passes once, and what is left to the garbage collector ends late.
             keep_workers=purpose != "predict",
         )
+
+    def _sample_bytes(self, studies: StudySelection, purpose: str) -> int:
+        """Return the most that images and annotation of a study may take."""
+        if purpose == "train":
+            voxels = self.crops_per_visit * math.prod(self.crop_size)
+        else:
+            voxels = int(np.maximum(studies.column("shape"), self.crop_size).prod(axis=1).max())
+        return voxels * (4 * self.channels + 1)
 
     def collate(self, purpose: str) -> Any:  # noqa: ANN401 - of samples to either kind of batch
         """Return what puts samples into a batch."""

@@ -8,6 +8,8 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from brainmvp_lightning.datamodules.datasets import as_batch
+from brainmvp_lightning.datamodules.prefetch import prefetch, streams_of
+from brainmvp_lightning.datamodules.reading import Reading
 from brainmvp_lightning.datamodules.sampling import StudySampler
 from brainmvp_lightning.preprocessing.memory import keep_freed_memory
 
@@ -27,8 +29,7 @@ class CountedLoader(DataLoader[Any]):
     Args:
         dataset: Reads the crops.
         sampler: Says which.
-        num_workers: Processes that read ahead; 0 reads in the training process.
-        pin_memory: Whether batches go to page-locked memory.
+        reading: By how many processes, how far ahead, and up to which memory.
         collate_fn: Puts the samples of a step into a batch.
         keep_workers: Whether the processes stay after an epoch, for the next one.
     """
@@ -37,31 +38,40 @@ class CountedLoader(DataLoader[Any]):
         self,
         dataset: Dataset[Any],
         sampler: StudySampler,
+        reading: Reading,
         *,
-        num_workers: int,
-        pin_memory: bool,
         collate_fn: Callable[[Any], Any] = as_batch,
         keep_workers: bool = True,
     ) -> None:
         super().__init__(
             dataset,
             batch_sampler=sampler,
-            num_workers=num_workers,
+            num_workers=reading.num_workers,
             collate_fn=collate_fn,
-            pin_memory=pin_memory,
-            persistent_workers=keep_workers and num_workers > 0,
-            prefetch_factor=4 if num_workers > 0 else None,
+            pin_memory=reading.pin_memory,
+            persistent_workers=keep_workers and reading.num_workers > 0,
+            prefetch_factor=reading.ahead if reading.num_workers > 0 else None,
             worker_init_fn=_prepare_worker,
         )
         self.study_crops: Any = dataset
         self.study_sampler = sampler
+        self.reading = reading
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Yield batches; say so if the system killed a worker.
 
+        Nothing is read before the first batch is asked for: by then the trainer has announced the
+        epoch.
+
         Raises:
             WorkerKilledError: If a worker process is gone.
         """
+        device = self.reading.device
+        if device is None:
+            return self._read()
+        return prefetch(self._read(), device, streams_of(device))
+
+    def _read(self) -> Iterator[Any]:
         if self.num_workers > 0 and hasattr(self.study_crops, "share_memory"):
             ahead = self.prefetch_factor or 1
             self.study_crops.share_memory(self.study_sampler.batch_size, self.num_workers, ahead)

@@ -188,7 +188,7 @@ class BatchPlan:
         size: Voxels of a crop.
         num_visits: Visits to studies; shares are divided by it.
         num_studies: Visits of the step that count, over all ranks.
-        max_targets: Most targets there can be.
+        max_targets: Most targets there can be; the same on all ranks.
         max_crops: Most crops there can be, partners included.
     """
 
@@ -265,6 +265,7 @@ class _Packing:
             "key": torch.tensor(self.columns["key"], dtype=torch.int64),
             "weight": torch.from_numpy(share),
             "num_studies": self.plan.num_studies,
+            "capacity": self.plan.max_targets,
             "study": self.columns["study"],
             "faults": [],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, Literal
 
@@ -21,7 +22,9 @@ from brainmvp_lightning.datamodules.loading import CountedLoader
 from brainmvp_lightning.datamodules.ordering import DatasetShares, dataset_shares
 from brainmvp_lightning.datamodules.packing import PackedBatch
 from brainmvp_lightning.datamodules.placing import CropCentre, check_centre
+from brainmvp_lightning.datamodules.reading import NumWorkers, ReadingOptions
 from brainmvp_lightning.datamodules.sampling import StudySampler
+from brainmvp_lightning.datamodules.sharing import BYTES
 from brainmvp_lightning.methods.base import DataNeeds
 from brainmvp_lightning.volumes.cache import Cache, Clip
 from brainmvp_lightning.volumes.index import StudySelection
@@ -34,7 +37,8 @@ class PretrainDataModule(StudyDataModule):
         cache: Folder that ``brainmvp prepare`` made, or its address, such as ``s3://bucket/cache``.
         crop_size: Voxels of a crop (paper: 96 x 96 x 96).
         batch_size: Studies in a batch of one process (paper: 3 on each of 8 GPUs).
-        num_workers: Processes that read ahead, for each training process.
+        num_workers: Processes that read ahead, for each training process; ``auto`` chooses by the
+            cores, the device and the shared memory there are.
         visits_per_epoch: Visits to each study in an epoch.
         clip: Percentiles at which intensities are clipped, then scaled to [0, 1]; over the
             foreground or over the whole stored volume (published code: 5 and 95 over the volume).
@@ -63,6 +67,8 @@ class PretrainDataModule(StudyDataModule):
             ``s3://bucket/cache``.
         local_cache_gb: Size of the copied volumes together, in 10^9 bytes; lists of studies come on
             top.
+        prefetch_factor: Batches that each of these processes reads ahead.
+        prefetch_to_device: Whether the next batch is copied to a GPU while a step runs.
         seed: Seed of order, crops and masks; set by ``seed_everything``.
 
     Source:
@@ -74,7 +80,7 @@ class PretrainDataModule(StudyDataModule):
         cache: str,
         crop_size: tuple[int, int, int] = (96, 96, 96),
         batch_size: int = 3,
-        num_workers: int = 2,
+        num_workers: NumWorkers = "auto",
         visits_per_epoch: int = 1,
         clip: Clip = Clip(),  # noqa: B008 - frozen
         placement: Placement = "centre",
@@ -90,6 +96,8 @@ class PretrainDataModule(StudyDataModule):
         modality_balance: float = 0.0,
         local_cache: str | None = None,
         local_cache_gb: float = 50.0,
+        prefetch_factor: int = 4,
+        prefetch_to_device: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -107,7 +115,7 @@ class PretrainDataModule(StudyDataModule):
         self.cache_path = cache
         self.crop_size: Size = crop_size
         self.batch_size = batch_size
-        self.num_workers = num_workers
+        self.reading_options = ReadingOptions(num_workers, prefetch_factor, prefetch_to_device)
         self.visits_per_epoch = visits_per_epoch
         self.clip = clip
         self.placement = placement
@@ -151,7 +159,13 @@ class PretrainDataModule(StudyDataModule):
             centre_mm=centre_mm(self.cache.studies),
             crop_size=self.crop_size,
             placement=self.placement,
+            targets_per_step=self._targets_per_step(),
         )
+
+    def _targets_per_step(self) -> int:
+        takes_all = self.modalities_per_step == "all"
+        per_crop = len(self._used_modalities()) if takes_all else 1
+        return self.batch_size * self.crops_per_visit * per_crop
 
     def studies(self, split: str) -> StudySelection:
         """Return the studies of `split` that have enough modalities.
@@ -213,18 +227,14 @@ class PretrainDataModule(StudyDataModule):
         if is_training and self.trainer is not None:
             self.journey.lead(sampler)
         centre = centre_mm(self.cache.studies)
+        options = self._crop_options(studies, is_training=is_training)
         dataset = StudyCrops(
-            self.cache,
-            studies,
-            reference_voxels(studies, self.placement, centre),
-            self._crop_options(studies, is_training=is_training),
+            self.cache, studies, reference_voxels(studies, self.placement, centre), options
         )
-        return CountedLoader(
-            dataset,
-            sampler,
-            num_workers=self.num_workers,
-            pin_memory=self._on_gpu(),
-        )
+        plan = options.plan(self.batch_size, 0, len(self.cache.modalities))
+        batch_bytes = plan.max_crops * math.prod(plan.size) * BYTES
+        reading = self.reading(self.reading_options, sampler, batch_bytes, to_device=True)
+        return CountedLoader(dataset, sampler, reading)
 
     def _used_modalities(self) -> tuple[str, ...]:
         return check_modalities(self.modalities, self.cache.modalities)
@@ -259,6 +269,3 @@ class PretrainDataModule(StudyDataModule):
         unpacked = batch.unpack()
         # Lightning converts batches to the precision of the run before they are transferred.
         return unpacked if trainer is None else trainer.precision_plugin.convert_input(unpacked)
-
-    def _on_gpu(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

@@ -21,6 +21,7 @@ from brainmvp_lightning.datamodules.labelled import (
     LabelledDataModule,
     LoadingOptions,
 )
+from brainmvp_lightning.datamodules.reading import NumWorkers, ReadingOptions
 from brainmvp_lightning.datamodules.samples import LabelledSample
 from brainmvp_lightning.datamodules.sampling import SampleRequest, draw_visit
 from brainmvp_lightning.datamodules.targets import LabelTargets
@@ -137,7 +138,8 @@ class SegmentationDataModule(LabelledDataModule):
         label_share: Probability that a crop is centred on annotated voxels (paper: 0, crops may lie
             anywhere).
         batch_size: Studies in a batch of one process (paper: 3); whole volumes come one by one.
-        num_workers: Processes that read ahead, for each training process.
+        num_workers: Processes that read ahead, for each training process; ``auto`` chooses by the
+            cores, the device and the shared memory there are.
         visits_per_epoch: Visits to each training study in an epoch.
         clip: Percentiles at which each channel is clipped, then scaled to [0, 1] (paper: 5 and 95).
         placement: Where a crop lies in template space: ``"centre"`` puts the centre of each study
@@ -145,6 +147,9 @@ class SegmentationDataModule(LabelledDataModule):
         local_cache: Folder for copies of what is read, if the cache is an address such as
             ``s3://bucket/cache``.
         local_cache_gb: Size of these copies together, in 10^9 bytes.
+        prefetch_factor: Batches that each of these processes reads ahead; outside of training two
+            at most.
+        prefetch_to_device: Whether the next batch is copied to a GPU while a step runs.
         seed: Seed of order and crops; set by ``seed_everything``.
 
     Source:
@@ -165,12 +170,14 @@ class SegmentationDataModule(LabelledDataModule):
         crops_per_visit: int = 1,
         label_share: float = 0.0,
         batch_size: int = 3,
-        num_workers: int = 2,
+        num_workers: NumWorkers = "auto",
         visits_per_epoch: int = 1,
         clip: Clip = VOLUME_CLIP,
         placement: Literal["centre", "world"] = "centre",
         local_cache: str | None = None,
         local_cache_gb: float = 50.0,
+        prefetch_factor: int = 4,
+        prefetch_to_device: bool = True,
         seed: int = 0,
     ) -> None:
         loading = LoadingOptions(
@@ -178,7 +185,7 @@ class SegmentationDataModule(LabelledDataModule):
             clip=clip,
             placement=placement,
             batch_size=batch_size,
-            num_workers=num_workers,
+            reading=ReadingOptions(num_workers, prefetch_factor, prefetch_to_device),
             visits=visits_per_epoch,
             seed=seed,
             local_cache=local_cache,
@@ -195,6 +202,7 @@ class SegmentationDataModule(LabelledDataModule):
             )
         self.label_scheme = label_scheme
         self.overlapping = regions
+        self.crops_per_visit = crops_per_visit
         self.plan = CropPlan(crop_size, crops_per_visit, label_share)
 
     @cached_property

@@ -19,6 +19,7 @@ from brainmvp_lightning.datamodules.labelled import (
     LoadingOptions,
     PredictionBatches,
 )
+from brainmvp_lightning.datamodules.reading import NumWorkers, ReadingOptions
 from brainmvp_lightning.datamodules.resizing import ResizedStudies, check_crop_fits
 from brainmvp_lightning.datamodules.samples import LabelledSample
 from brainmvp_lightning.datamodules.sampling import SampleRequest
@@ -83,7 +84,8 @@ class WholeVolumeDataModule(LabelledDataModule):
         crop_size: Volumes are padded to at least these voxels.
         resized_to: For a network that classifies: voxels that each study is resized to before
             its centre of ``crop_size`` is cut out (paper: 128 x 128 x 64).
-        num_workers: Processes that read ahead, for each process.
+        num_workers: Processes that read ahead, for each process; ``auto`` chooses by the
+            cores, the device and the shared memory there are.
         clip: Percentiles at which each channel is clipped, then scaled to [0, 1]; the same as in
             training (paper: 5 and 95).
         placement: Where a volume lies in template space: ``"centre"`` or ``"world"``.
@@ -105,7 +107,7 @@ class WholeVolumeDataModule(LabelledDataModule):
         min_modalities: int = 1,
         crop_size: tuple[int, int, int] = (96, 96, 96),
         resized_to: tuple[int, int, int] | None = None,
-        num_workers: int = 2,
+        num_workers: NumWorkers = "auto",
         clip: Clip = VOLUME_CLIP,
         placement: Literal["centre", "world"] = "centre",
         local_cache: str | None = None,
@@ -116,7 +118,7 @@ class WholeVolumeDataModule(LabelledDataModule):
             crop_size=crop_size,
             clip=clip,
             placement=placement,
-            num_workers=num_workers,
+            reading=ReadingOptions(num_workers),
             seed=seed,
             local_cache=local_cache,
             local_cache_gb=local_cache_gb,

@@ -16,7 +16,12 @@ OVERRIDES_FILE = "overrides.yaml"
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 BEST_CHECKPOINT = Path("checkpoints") / "best.ckpt"
 CASES_FILE = Path("test") / "cases.csv"
-_NO_PART = ("trainer.accelerator", "data.num_workers")
+_NO_PART = (
+    "trainer.accelerator",
+    "data.num_workers",
+    "data.prefetch_factor",
+    "data.prefetch_to_device",
+)
 _BEST = "BestCheckpoint"
 
 

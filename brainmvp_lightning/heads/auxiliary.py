@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from brainmvp_lightning.backbones.pointwise import PointwiseConv3d
+
 
 class AuxiliaryAnswers(nn.ModuleList):
     """One 1^3 convolution for each of the finest maps below full resolution.
@@ -31,8 +33,7 @@ class AuxiliaryAnswers(nn.ModuleList):
             )
         num_answers = min(limit, len(widths))
         super().__init__(
-            nn.Conv3d(width, num_outputs, kernel_size=1)
-            for width in widths[len(widths) - num_answers :]
+            PointwiseConv3d(width, num_outputs) for width in widths[len(widths) - num_answers :]
         )
 
     def forward(self, maps: Sequence[Tensor], size: torch.Size) -> list[Tensor]:

@@ -94,7 +94,13 @@ class LossHead(Head):
 
     @abstractmethod
     def loss(
-        self, prediction: Tensor, target: Tensor, share: Tensor, mask: Tensor | None = None
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        share: Tensor,
+        mask: Tensor | None = None,
+        *,
+        capacity: int | None = None,
     ) -> Tensor:
         """Score a prediction.
 
@@ -104,6 +110,8 @@ class LossHead(Head):
             share: Share of each sample in the loss, ``b``; the result is the sum of the samples'
                 losses times their shares. A sample of share 0 has no influence at all.
             mask: True where the image was hidden, ``b 1 x y z``.
+            capacity: Most samples that any process can have, the same number on all of them, for a
+                loss that compares samples of different processes; None if it is not known.
 
         Returns:
             The unweighted loss, a scalar.

@@ -75,7 +75,13 @@ class InfoNCEHead(LossHead):
         return functional.normalize(at_least_float32(self.projector(embedded)), dim=1)
 
     def loss(
-        self, prediction: Tensor, target: Tensor, share: Tensor, mask: Tensor | None = None
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        share: Tensor,
+        mask: Tensor | None = None,
+        *,
+        capacity: int | None = None,
     ) -> Tensor:
         """Return the contrast of two embeddings, summed over samples times their shares.
 
@@ -84,9 +90,12 @@ class InfoNCEHead(LossHead):
             target: Embeddings of the template-masked images, ``b k``, same order.
             share: Share of each sample in the loss, ``b``.
             mask: Not used.
+            capacity: Most samples that any process can have, the same number on all of them; the
+                embeddings then travel in one collective for which no host waits. Without it, the
+                processes first agree on a number.
         """
         del mask
-        candidates = candidates_of(prediction, target, share, gather=self.gather)
+        candidates = candidates_of(prediction, target, share, gather=self.gather, capacity=capacity)
         self.num_negatives = candidates.num_negatives()
         return symmetric_info_nce(
             prediction, target, self.temperature, share=share, candidates=candidates

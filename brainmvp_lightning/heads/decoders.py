@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.backbones.initialisation import init_weights
+from brainmvp_lightning.backbones.pointwise import PointwiseConv3d
 from brainmvp_lightning.backbones.residual import ResidualBlock
 
 DecoderKind = Literal["paired", "transposed", "residual"]
@@ -56,7 +57,7 @@ class TransposedDecoder(nn.Module):
         self.apply(init_weights)
         # Initialised by torch: over a fan-out of one channel, Kaiming's distribution would make the
         # first predictions overshoot [0, 1] several times.
-        self.out = nn.Conv3d(widths[-1], 1, kernel_size=1)
+        self.out = PointwiseConv3d(widths[-1], 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Return the image ``b 1 x y z``."""
@@ -81,11 +82,9 @@ class ResidualDecoder(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         widths = decoder_widths(backbone)
-        self.up = nn.ModuleList(
-            nn.Conv3d(coarse, fine, kernel_size=1) for coarse, fine in pairwise(widths)
-        )
+        self.up = nn.ModuleList(PointwiseConv3d(coarse, fine) for coarse, fine in pairwise(widths))
         self.blocks = nn.ModuleList(ResidualBlock(width) for width in widths[1:])
-        self.out = nn.Conv3d(widths[-1], 1, kernel_size=1)
+        self.out = PointwiseConv3d(widths[-1], 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Return the image ``b 1 x y z``."""

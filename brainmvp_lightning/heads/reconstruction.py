@@ -53,13 +53,20 @@ class ReconstructionHead(LossHead):
         return image
 
     def loss(
-        self, prediction: Tensor, target: Tensor, share: Tensor, mask: Tensor | None = None
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        share: Tensor,
+        mask: Tensor | None = None,
+        *,
+        capacity: int | None = None,
     ) -> Tensor:
         """Return the error summed over samples times their shares.
 
         Raises:
             ValueError: If only masked voxels count and there is no mask.
         """
+        del capacity
         if self.region == "masked" and mask is None:
             raise ValueError("reconstruction with region 'masked' needs the mask of the image")
         error = mean_squared_error if self.norm == "l2" else mean_absolute_error

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from brainmvp_lightning.backbones.base import Backbone
+from brainmvp_lightning.backbones.pointwise import PointwiseConv3d
 from brainmvp_lightning.backbones.residual import ResidualBlock
 from brainmvp_lightning.heads.auxiliary import AuxiliaryAnswers
 from brainmvp_lightning.heads.base import TaskHead
@@ -46,11 +47,9 @@ class ResidualUnet(TaskHead):
         resolutions = [backbone.strides[-1] >> step for step in range(1, len(widths))]
         index = {stride: level for level, stride in enumerate(backbone.strides)}
         self.skips = [index.get(stride) for stride in resolutions]
-        self.up = nn.ModuleList(
-            nn.Conv3d(coarse, fine, kernel_size=1) for coarse, fine in pairwise(widths)
-        )
+        self.up = nn.ModuleList(PointwiseConv3d(coarse, fine) for coarse, fine in pairwise(widths))
         self.blocks = nn.ModuleList(ResidualBlock(width) for width in widths[1:])
-        self.out = nn.Conv3d(widths[-1], num_outputs, kernel_size=1)
+        self.out = PointwiseConv3d(widths[-1], num_outputs)
         self.auxiliary = AuxiliaryAnswers(widths[1:-1], num_outputs, num_auxiliary)
         self.num_auxiliary = len(self.auxiliary)
 

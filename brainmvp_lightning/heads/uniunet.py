@@ -8,6 +8,7 @@ from monai.networks.blocks import UnetrUpBlock
 from torch import Tensor, nn
 
 from brainmvp_lightning.backbones.base import Backbone
+from brainmvp_lightning.backbones.pointwise import PointwiseConv3d
 from brainmvp_lightning.heads.auxiliary import AuxiliaryAnswers
 from brainmvp_lightning.heads.base import TaskHead
 from brainmvp_lightning.heads.decoders import decoder_widths
@@ -59,7 +60,7 @@ class UniUnet(TaskHead):
             )
             for (coarse_stride, coarse_width), (stride, width) in pairwise(levels)
         )
-        self.out = nn.Conv3d(levels[-1][1], num_outputs, kernel_size=1)
+        self.out = PointwiseConv3d(levels[-1][1], num_outputs)
         merged_widths = [width for _, width in levels[1:-1]]
         self.auxiliary = AuxiliaryAnswers(merged_widths, num_outputs, num_auxiliary)
         self.num_auxiliary = len(self.auxiliary)

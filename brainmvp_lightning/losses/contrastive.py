@@ -12,12 +12,14 @@ from brainmvp_lightning.losses.precision import at_least_float32
 
 
 class Candidates(NamedTuple):
-    """What each embedding is compared with, over all processes."""
+    """What each embedding is compared with, over all processes; without gradient."""
 
     first: Tensor
     """First embeddings of all samples, ``n k``."""
     second: Tensor
     """Second embeddings of all samples, ``n k``."""
+    share: Tensor
+    """Share of each sample in the loss of its process, ``n``."""
     counts: Tensor
     """True for samples that count, ``n``; the others are no candidate for anybody."""
     start: int
@@ -28,7 +30,9 @@ class Candidates(NamedTuple):
         return (self.counts.sum() - 1).clamp(min=0)
 
 
-def candidates_of(first: Tensor, second: Tensor, share: Tensor, *, gather: bool) -> Candidates:
+def candidates_of(
+    first: Tensor, second: Tensor, share: Tensor, *, gather: bool, capacity: int | None = None
+) -> Candidates:
     """Collect the candidates of a contrast.
 
     Args:
@@ -37,14 +41,20 @@ def candidates_of(first: Tensor, second: Tensor, share: Tensor, *, gather: bool)
         share: Share of each sample in the loss, ``b``; samples of share 0 do not count.
         gather: Whether to collect over all processes of the default group, which all must call
             this; otherwise each process compares its own samples only.
+        capacity: Most samples that any process can have, the same number on all of them; then one
+            collective does. Without it, as for a batch made by hand, the processes first agree on
+            the most samples that one of them has, and each host waits for its device.
+
+    Raises:
+        ValueError: If all are to be collected and there are more samples than the capacity.
     """
-    first, second = at_least_float32(first), at_least_float32(second)
+    first, second = at_least_float32(first.detach()), at_least_float32(second.detach())
     if not gather:
-        return Candidates(first, second, share > 0, 0)
-    rows = torch.cat([first, second, share[:, None].to(first)], dim=1)  # b 2k+1: one transfer
-    rows, start = gather_rows(rows)
-    first, second, share = rows.split([first.shape[1], second.shape[1], 1], dim=1)
-    return Candidates(first, second, share[:, 0] > 0, start)
+        return Candidates(first, second, share, share > 0, 0)
+    rows = torch.cat([first, second, share[:, None].to(first)], dim=1)  # b 2k+1
+    rows, start = gather_rows(rows, capacity)  # n 2k+1; those that fill up have share 0
+    first, second, shares = rows.split([first.shape[1], second.shape[1], 1], dim=1)
+    return Candidates(first, second, shares[:, 0], shares[:, 0] > 0, start)
 
 
 def symmetric_info_nce(
@@ -58,7 +68,10 @@ def symmetric_info_nce(
     """Pull together the two embeddings of each sample, push apart those of different samples.
 
     If each process takes shares that sum to 1 and candidates gathered from all, then the mean over
-    processes, and of their gradients, is that of one process with the whole batch.
+    processes, and of their gradients, is that of one process with the whole batch. For that, each
+    process scores the samples of all, ``n n`` similarities, and so finds what its embeddings do to
+    the losses of the others without asking them: the value is that of its own samples, the gradient
+    that of the sum over all processes. Every process must thus weigh this loss alike.
 
     Args:
         first: Embeddings of the cross-modally masked images, ``b k``.
@@ -81,19 +94,35 @@ def symmetric_info_nce(
         candidates = candidates_of(first, second, share, gather=False)
     if len(candidates.first) == 0:
         return 0 * (first.sum() + second.sum())
+    start = candidates.start
+    costs = _costs(
+        _insert(first, candidates.first, start),
+        _insert(second, candidates.second, start),
+        candidates.counts,
+        temperature,
+    )
+    costs = _insert(share, candidates.share, start) * costs  # n
+    total = costs.sum()
+    if len(costs) == len(first):
+        return total
+    own = costs.detach()[start : start + len(first)].sum()
+    return own + (total - total.detach())  # adds 0 to the value, and the gradient of all
+
+
+def _insert(own: Tensor, rows: Tensor, start: int) -> Tensor:
+    """Return the rows of all processes, with gradient for those of this one."""
+    if len(own) == len(rows):
+        return own
+    return torch.cat([rows[:start], own, rows[start + len(own) :]])
+
+
+def _costs(first: Tensor, second: Tensor, counts: Tensor, temperature: float) -> Tensor:
+    """Return the cost of telling the partner of each sample, mean of both directions, ``n``."""
     # Half-precision products would lose what a small temperature magnifies.
     with torch.autocast(first.device.type, enabled=False):
-        forth = _cross_entropy(first, candidates.second, candidates, temperature)
-        back = _cross_entropy(second, candidates.first, candidates, temperature)
-    return (share * (forth + back) / 2).sum()
-
-
-def _cross_entropy(
-    queries: Tensor, keys: Tensor, candidates: Candidates, temperature: float
-) -> Tensor:
-    """Return the cost of finding each query's partner among the keys, ``b``."""
-    logits = queries @ keys.T / temperature  # b n
-    positive = logits.diagonal(offset=candidates.start)  # b
+        logits = (first / temperature) @ second.T  # n n
     # A finite stand-in for minus infinity, also when two are added: 0 * finite is 0, not NaN.
     lowest = torch.finfo(logits.dtype).min / 4
-    return logits.masked_fill(~candidates.counts, lowest).logsumexp(dim=1) - positive
+    logits = logits.masked_fill(~(counts[:, None] & counts), lowest)
+    both = logits.logsumexp(dim=1) + logits.logsumexp(dim=0)
+    return both / 2 - logits.diagonal()

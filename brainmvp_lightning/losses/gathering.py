@@ -1,53 +1,54 @@
-"""Rows of a tensor from all processes, with gradient."""
+"""Rows of a tensor from all processes."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+ALL_GATHER = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"
+"""The collective that is used; torch 2.13 has given it another name."""
 
 
-def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
-    """Collect rows over all processes of the default group.
+@torch.no_grad()
+def gather_rows(rows: Tensor, capacity: int | None = None) -> tuple[Tensor, int]:
+    """Collect rows over all processes of the default group, without gradient.
 
-    Every process must call this, with the same number of columns; the number of rows may differ and
-    may be 0. The gradient of a row is the sum over what all processes made of it.
+    Every process must call this, with the same type and number of columns; the number of rows may
+    differ and may be 0. With a capacity this is one collective, for which no host waits. Without
+    one, the processes first agree on the most rows that any of them has: a second collective, and
+    each host waits for its result.
 
     Args:
         rows: Rows of this process, ``b k``.
+        capacity: Most rows that any process can have, the same number on all of them.
 
     Returns:
-        Rows of all processes in the order of their ranks, ``n k``, and the place of the first row
-        of this process. Without a process group, `rows` itself and 0.
+        Rows of all processes in the order of their ranks, ``n k``, those of each filled up with
+        zeros to the capacity, and the place of the first row of this process. Without a process
+        group, `rows` itself and 0.
+
+    Raises:
+        ValueError: If there are more rows than the capacity.
     """
+    if capacity is not None and len(rows) > capacity:
+        raise ValueError(
+            f"gather_rows: {len(rows)} rows do not fit a capacity of {capacity}; hand on the most "
+            "rows that a batch of any process can have, or no capacity"
+        )
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return rows, 0
-    own = torch.tensor([len(rows)], device=rows.device)
-    sizes = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(sizes, own)
-    # The one place where the host waits for the device: how many rows come is not known otherwise.
-    num_rows = torch.cat(sizes).tolist()
-    gathered: Tensor = _GatherRows.apply(rows, num_rows)  # type: ignore[no-untyped-call]
-    return gathered, sum(num_rows[: dist.get_rank()])
+    if capacity is None:
+        capacity = _most_rows(rows)
+    padded = rows.new_zeros(capacity, rows.shape[1])
+    padded[: len(rows)] = rows
+    gathered = rows.new_empty(dist.get_world_size() * capacity, rows.shape[1])
+    if capacity > 0:
+        getattr(dist, ALL_GATHER)(gathered, padded)
+    return gathered, dist.get_rank() * capacity
 
 
-class _GatherRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, num_rows: list[int]) -> Tensor:  # noqa: ANN401 - torch's
-        start = sum(num_rows[: dist.get_rank()])
-        ctx.own = slice(start, start + len(rows))
-        padded = rows.new_zeros(max(num_rows), rows.shape[1])  # processes exchange equal shapes
-        padded[: len(rows)] = rows
-        parts = [torch.empty_like(padded) for _ in num_rows]
-        dist.all_gather(parts, padded)
-        return torch.cat([part[:num] for part, num in zip(parts, num_rows, strict=True)])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401 - torch's
-        total = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total[ctx.own], None
+def _most_rows(rows: Tensor) -> int:
+    most = torch.tensor(len(rows), device=rows.device)
+    dist.all_reduce(most, op=dist.ReduceOp.MAX)
+    return int(most)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.batches import DataDescription, StepInfo, StudyBatch
+from brainmvp_lightning.methods.templates import ModalityTemplates
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class SSLMethod(nn.Module, ABC):
         """Return optimiser groups for the parameters of this method."""
         del learning_rate
         return [{"params": list(self.parameters())}]
+
+    def learned_templates(self) -> ModalityTemplates | None:
+        """Return volumes of which a step takes a few crops only, and which may learn by windows."""
+        return None
 
     @torch.no_grad()
     def step_metrics(self) -> dict[str, Tensor]:

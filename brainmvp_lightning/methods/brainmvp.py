@@ -84,6 +84,7 @@ class BrainMVP(SSLMethod):
                 templates.rescale,
                 templates.start,
                 templates.smooth_gradient,
+                templates.update,
             )
         self.template_of: Tensor | None
         self.register_buffer("template_of", None, persistent=False)
@@ -179,7 +180,8 @@ class BrainMVP(SSLMethod):
             raise RuntimeError("call BrainMVP.prepare with a description of the data first")
         x, y, z = batch["image"].shape[2:]
         indices = self.template_of[batch["modality"][rows]]
-        return templates.crop(indices, batch["origin"][rows], (x, y, z))
+        capacity = batch.get("capacity")
+        return templates.crop(indices, batch["origin"][rows], (x, y, z), capacity)
 
     def loss(self, backbone: Backbone, views: BrainMVPViews, step: StepInfo) -> LossTerms:
         """Run the backbone once on both views and score the result.
@@ -208,7 +210,10 @@ class BrainMVP(SSLMethod):
         if self.contrast is not None and views.cross_modal is not None:
             first, second = self.contrast(features).split(num_images)
             second = second.index_select(0, views.pairs)
-            terms["contrast"] = self.contrast.loss(first, second, views.cross_modal.share)
+            cross = views.cross_modal
+            terms["contrast"] = self.contrast.loss(
+                first, second, cross.share, capacity=cross.capacity
+            )
             if isinstance(self.contrast, InfoNCEHead):
                 metrics["negatives"] = self.contrast.num_negatives
         pictures = {} if step.is_training else pictures_of(views, images)
@@ -227,6 +232,10 @@ class BrainMVP(SSLMethod):
             {"params": others},
         ]
         return [group for group in groups if group["params"]]
+
+    def learned_templates(self) -> ModalityTemplates | None:
+        """Return the templates."""
+        return self.templates
 
     @torch.no_grad()
     def step_metrics(self) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ class _Crop(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(indices, corners)
         ctx.shape, ctx.size = volumes.shape, size
-        flat = _flat_voxels(indices, corners, ctx.shape, size)
+        flat = crop_places(indices, corners, ctx.shape, size)
         crops = volumes.flatten().index_select(0, flat.flatten()).view(-1, 1, *size)
         return crops.mul_(inside(corners, ctx.shape[1:], size))
 
@@ -79,7 +79,7 @@ class _Crop(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
         indices, corners = ctx.saved_tensors
-        flat = _flat_voxels(indices, corners, ctx.shape, ctx.size)
+        flat = crop_places(indices, corners, ctx.shape, ctx.size)
         seen = gradient * inside(corners, ctx.shape[1:], ctx.size)
         total = gradient.new_zeros(ctx.shape)
         total.view(-1).index_add_(0, flat.flatten(), seen.flatten())
@@ -126,8 +126,15 @@ def _axes(corners: Tensor, size: Size) -> list[Tensor]:
     return [corners[:, axis, None] + step for axis, step in enumerate(steps)]
 
 
-def _flat_voxels(indices: Tensor, corners: Tensor, shape: tuple[int, ...], size: Size) -> Tensor:
-    """Return where the voxels of the crops are in ``s x y z``, ``b x y z``; the nearest if none."""
+def crop_places(indices: Tensor, corners: Tensor, shape: tuple[int, ...], size: Size) -> Tensor:
+    """Return the number of each voxel of crops in the flattened volumes, ``b x y z``.
+
+    Args:
+        indices: Volume of each crop, ``b``, of the integers that are to be returned.
+        corners: First voxel of each crop, ``b 3``, of the same integers; it may be outside.
+        shape: Shape of the volumes, ``s x y z``.
+        size: Voxels of a crop; those outside get the number of the nearest voxel inside.
+    """
     flat = indices[:, None, None, None]
     for axis, voxels in enumerate(_axes(corners, size)):
         view = [-1, 1, 1, 1]

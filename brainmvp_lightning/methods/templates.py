@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from brainmvp_lightning.batches import Size
 from brainmvp_lightning.methods.crops import clamp_to_unit, crop_volumes, inside, smooth_gradient_of
+from brainmvp_lightning.methods.learned_windows import LearnedWindows
 
 PUBLISHED_MODALITIES = ("flair", "t1", "t1ce", "t2", "mra", "pd", "dwi", "adc")
 
 Rescale = Literal["raw", "clamp", "minmax"]
+Update = Literal["auto", "dense", "windowed"]
+
+STEPS_BETWEEN_EXTREMES = 32
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class TemplateOptions:
         lr_scale: Factor of the learning rate.
         weight_decay: Weight decay of the templates alone. It pulls voxels that no crop touches
             towards their start, 0, and darkens the others, hence none by default.
+        update: ``"dense"``: AdamW passes over all voxels at each step; ``"windowed"``: over those
+            of the step's crops only, and the others catch up when they are next looked at, see
+            `WindowedAdamW`; ``"auto"``: windowed where that moves less data, on GPUs and between
+            processes. Windowed ``"minmax"`` measures the extremes every 32 steps and takes them for
+            constants.
 
     Source:
         BrainMVP, section 3.2; modalities and shape as in the published weights.
@@ -46,6 +55,7 @@ class TemplateOptions:
     smooth_gradient: float = 0.0
     lr_scale: float = 1.0
     weight_decay: float = 0.0
+    update: Update = "auto"
 
 
 class ModalityTemplates(nn.Module):
@@ -60,6 +70,7 @@ class ModalityTemplates(nn.Module):
         rescale: See `TemplateOptions`.
         start: See `TemplateOptions`.
         smooth_gradient: See `TemplateOptions`.
+        update: See `TemplateOptions`; it is for the task to decide, see `learn_in_windows`.
 
     Attributes:
         values: The learnable volumes, ``s x y z``.
@@ -80,6 +91,7 @@ class ModalityTemplates(nn.Module):
         rescale: Rescale = "raw",
         start: float = 0.0,
         smooth_gradient: float = 0.0,
+        update: Update = "auto",
     ) -> None:
         super().__init__()
         if not modalities or len(set(modalities)) < len(modalities):
@@ -93,7 +105,12 @@ class ModalityTemplates(nn.Module):
         self.rescale = rescale
         self.start = start
         self.smooth_gradient = smooth_gradient
+        self.update: Update = update
         self.values = nn.Parameter(torch.full((len(modalities), *shape), start))
+        self.windows: LearnedWindows | None = None
+        self._extremes: tuple[int, Tensor, Tensor] | None = None  # step, least, greatest
+        self.register_state_dict_pre_hook(_settle)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_settle)  # type: ignore[no-untyped-call]
         self.spacing_mm: Tensor
         self.centre_mm: Tensor
         self.register_buffer("spacing_mm", torch.ones(3))
@@ -110,6 +127,33 @@ class ModalityTemplates(nn.Module):
         self.spacing_mm.copy_(torch.tensor(spacing_mm))
         self.centre_mm.copy_(torch.tensor(centre_mm))
 
+    def learn_in_windows(self, betas: tuple[float, float], eps: float) -> LearnedWindows:
+        """Let the templates learn by windows from now on; they have no gradient any more.
+
+        Args:
+            betas: Decay rates of AdamW's moments.
+            eps: AdamW's.
+
+        Returns:
+            What the optimiser must let step.
+
+        Raises:
+            ValueError: If that does not work with these numbers, or with the templates' precision.
+        """
+        self.learn_densely()
+        self.windows = LearnedWindows(self.values, betas, eps)
+        return self.windows
+
+    def learn_densely(self) -> None:
+        """Let the templates have a gradient again; see `learn_in_windows`."""
+        self.settle()
+        self.windows = self._extremes = None
+
+    def settle(self) -> None:
+        """Bring all voxels of `values` up to date, if they learn by windows."""
+        if self.windows is not None:
+            self.windows.settle()
+
     def affine(self) -> Tensor:
         """Return the matrix from voxels to world millimetres (RAS), ``4 4``, on the CPU."""
         spacing, centre = self.spacing_mm.double().cpu(), self.centre_mm.double().cpu()
@@ -118,39 +162,63 @@ class ModalityTemplates(nn.Module):
         affine[:3, 3] = centre - spacing * self.reference_voxel.cpu()
         return affine
 
-    def crop(self, indices: Tensor, origins: Tensor, size: Size) -> Tensor:
+    def crop(
+        self, indices: Tensor, origins: Tensor, size: Size, capacity: int | None = None
+    ) -> Tensor:
         """Cut a crop of one template for each sample.
 
         The cost is that of the crops, except that ``"minmax"`` also reads whole templates. The
-        gradient is one volume for the whole batch.
+        gradient is one volume for the whole batch, or stays with the crops, see `learn_in_windows`.
 
         Args:
             indices: Template of each crop, ``b``, int64.
             origins: First voxel of each crop, counted from the reference point, ``b 3``, int64.
             size: Voxels of a crop.
+            capacity: Most crops that a process takes at a time, the same on all of them; for
+                templates that learn by windows.
 
         Returns:
-            Crops with gradient to the templates, ``b 1 x y z``; 0 outside the templates.
+            Crops, ``b 1 x y z``, with gradient to the templates, or to be learned by windows; 0
+            outside the templates.
         """
         corners = origins + self.reference_voxel
-        crops = crop_volumes(self.values, indices, corners, size)
+        if self.windows is None or not self.values.requires_grad:
+            self.settle()
+            crops = crop_volumes(self.values, indices, corners, size)
+        else:
+            crops = self.windows.take(indices, corners, size, capacity)
         if self.smooth_gradient > 0:
             crops = smooth_gradient_of(crops, self.smooth_gradient)
         if self.rescale == "clamp":
             return clamp_to_unit(crops)
         if self.rescale == "minmax":
             is_inside = inside(corners, self.shape, size).to(crops)
-            return _rescale_to_unit(crops, self.values, indices) * is_inside
+            low, high = self._range_of(indices)
+            return _rescale_to_unit(crops, low, high) * is_inside
         return crops
+
+    def _range_of(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the least and the greatest value of the template of each crop, ``b``."""
+        if self.windows is None:
+            return _extremes(self.values, indices)
+        step = self.windows.optimizer.num_steps
+        # At first, when extremes change most, each time the number of steps has doubled.
+        known = self._extremes
+        if known is None or step - known[0] >= min(STEPS_BETWEEN_EXTREMES, max(1, known[0])):
+            self.settle()
+            every = self.values.detach().flatten(1)
+            known = self._extremes = (step, every.amin(dim=1), every.amax(dim=1))
+        return known[1][indices], known[2][indices]
 
     @torch.no_grad()
     def volumes(self) -> Tensor:
         """Return the templates as images, ``s x y z``, rescaled as in `crop`, without gradient."""
+        self.settle()
         if self.rescale == "clamp":
             return self.values.clamp(0, 1)
         if self.rescale == "minmax":
             every = torch.arange(len(self.modalities), device=self.values.device)
-            return _rescale_to_unit(self.values[:, None], self.values, every)[:, 0]
+            return _rescale_to_unit(self.values[:, None], *_extremes(self.values, every))[:, 0]
         return self.values.detach().clone()
 
     @torch.no_grad()
@@ -160,6 +228,7 @@ class ModalityTemplates(nn.Module):
         ``touched`` is the share of voxels that have left their start. Reads all templates, so ask
         for it every now and then only.
         """
+        self.settle()
         values = self.values.flatten(1)
         table = {
             "mean": values.mean(dim=1),
@@ -175,19 +244,28 @@ class ModalityTemplates(nn.Module):
         }
 
 
-def _rescale_to_unit(crops: Tensor, volumes: Tensor, indices: Tensor) -> Tensor:
-    """Scale crops to [0, 1] by the extremes of the whole volume each comes from.
+def _settle(templates: ModalityTemplates, *_: Any) -> None:  # noqa: ANN401 - torch's
+    """Bring values up to date before they are saved or replaced."""
+    templates.settle()
+    templates._extremes = None  # so that a run that goes on from here measures when this one does
+
+
+def _extremes(volumes: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the least and the greatest value of the volume of each crop, ``b``."""
+    # Which templates are in use is known on the device only, how many is known here.
+    if len(indices) < len(volumes):
+        own = volumes.index_select(0, indices).flatten(1)
+        return own.amin(dim=1), own.amax(dim=1)
+    every = volumes.flatten(1)
+    return every.amin(dim=1)[indices], every.amax(dim=1)[indices]
+
+
+def _rescale_to_unit(crops: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Scale crops ``b 1 x y z`` to [0, 1] by the extremes ``b`` of the volume each comes from.
 
     Source:
         Published code; the small number is its own. While a template is constant, as all are at
         first, gradients are 1e9 times larger than elsewhere: Adam does not mind, clipping does.
     """
-    # Which templates are in use is known on the device only, how many is known here.
-    if len(indices) < len(volumes):
-        own = volumes.index_select(0, indices).flatten(1)
-        low, high = own.amin(dim=1), own.amax(dim=1)
-    else:
-        every = volumes.flatten(1)
-        low, high = every.amin(dim=1)[indices], every.amax(dim=1)[indices]
     low, high = low.view(-1, 1, 1, 1, 1), high.view(-1, 1, 1, 1, 1)
     return (crops - low) / (high - low + 1e-9)

@@ -27,6 +27,8 @@ class View:
     """What they are overwritten with, ``n 1 x y z``."""
     share: Tensor
     """Share of each image in the loss, ``n``."""
+    capacity: int | None = None
+    """Most images that any process can have, the same number on all of them; None: not known."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def overwrite(batch: StudyBatch, rows: Tensor, mask: Tensor, fill: Tensor) -> Vi
     """
     target = batch["image"][rows]
     image = torch.where(mask, fill, target)
-    return View(image, target, mask, fill, batch["weight"][rows])
+    return View(image, target, mask, fill, batch["weight"][rows], batch.get("capacity"))
 
 
 @torch.no_grad()

@@ -42,7 +42,7 @@ def odd_labels(
         if unknown:
             values = ", ".join(map(str, unknown))
             reason = f"label: values {values} mean nothing in label scheme {study.label_scheme!r}"
-            remedy = "fine-tuning leaves the study out; name them in a scheme of your own, or correct it"
+            remedy = "fine-tuning leaves the study out; name them in your own scheme, or correct it"
             file = str(root / study.label.source["path"])
             problems.append(Problem(study.id, file, reason, remedy, is_handled=True))
     return problems

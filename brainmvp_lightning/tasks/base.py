@@ -7,10 +7,20 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
+from torch.optim import Optimizer
 
 from brainmvp_lightning.batches import LabelledBatch, StudyBatch
 from brainmvp_lightning.randomness import sample_key
+from brainmvp_lightning.tasks.clipping import clip_gradients
+from brainmvp_lightning.tasks.reduction import choose_defaults
+from brainmvp_lightning.tasks.sharding import (
+    FullySharded,
+    average_whole_gradients,
+    clip_norm,
+    shard,
+)
 
 
 class SetupError(ValueError):
@@ -37,6 +47,49 @@ class Task(pl.LightningModule):
         for key in ("hyper_parameters", "datamodule_hyper_parameters"):
             if not _is_plain(checkpoint.get(key)):
                 del checkpoint[key]
+
+    def configure_model(self) -> None:
+        """Spread the weights over processes if the strategy says so.
+
+        Raises:
+            SetupError: If the strategy spreads them in a way that our checkpoints do not support.
+        """
+        if self._trainer is None:  # loaded from a checkpoint, to be used by itself
+            return
+        strategy = self.trainer.strategy
+        choose_defaults(strategy, self)
+        if not isinstance(strategy, ModelParallelStrategy):
+            return
+        if not isinstance(strategy, FullySharded):
+            raise SetupError(
+                f"trainer.strategy {type(strategy).__name__} writes checkpoints that no other run "
+                "can read; use {class_path: FullySharded}"
+            )
+        try:
+            shard(self, strategy)
+        except ValueError as error:
+            raise SetupError(str(error)) from error
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Average what sharding leaves to us; DDP has done it in the backward pass."""
+        del optimizer
+        if isinstance(self.trainer.strategy, FullySharded):
+            average_whole_gradients(self)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as Lightning does, but also where some gradients are spread and some are not."""
+        by_norm = gradient_clip_algorithm in (None, "norm")
+        if gradient_clip_val and by_norm and isinstance(self.trainer.strategy, FullySharded):
+            groups = optimizer.param_groups
+            parameters = [parameter for group in groups for parameter in group["params"]]
+            clip_norm(parameters, float(gradient_clip_val))
+        else:
+            clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_train_start(self) -> None:
         """Let the data module bring the trainer's counters in step with its place."""

@@ -14,11 +14,12 @@ from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.batches import LabelledBatch, LabelledDescription
 from brainmvp_lightning.heads.base import TaskHead
 from brainmvp_lightning.inference.components import component_spec
-from brainmvp_lightning.inference.model import Answer, Missing
+from brainmvp_lightning.inference.model import Answer, FineTunedModel, Missing
 from brainmvp_lightning.inference.sliding_window import WindowOptions
 from brainmvp_lightning.methods.augmentation import AugmentationOptions
 from brainmvp_lightning.methods.substitution import SubstitutionOptions, consistency
 from brainmvp_lightning.randomness import sample_key
+from brainmvp_lightning.tasks.acceleration import accelerate
 from brainmvp_lightning.tasks.agreement import check_same_parts
 from brainmvp_lightning.tasks.base import SetupError
 from brainmvp_lightning.tasks.copies import TrainingViews, make_views
@@ -58,6 +59,10 @@ class FineTuneTask(NetworkTask):
             validated, tested and predicted with; None for none.
         subsets: Whether the test repeats each study with every subset of its modalities.
         optimizer: Options of AdamW and its schedule.
+        compile: Whether to compile blocks and parts of decoders with `torch.compile`; the name of
+            a backend of it instead of true takes that one. The first steps take minutes longer.
+        checkpointing: Whether blocks of the backbone are computed again in the backward pass, which
+            takes less memory and more time.
 
     Raises:
         ValueError: If an option makes no sense.
@@ -82,6 +87,8 @@ class FineTuneTask(NetworkTask):
         ema: float | None = None,
         subsets: bool = False,
         optimizer: AdamWOptions = AdamWOptions(),  # noqa: B008 - frozen
+        compile: bool | str = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__(
             window=window, freezes_encoder=freeze == "encoder", ema=ema, subsets=subsets
@@ -106,6 +113,7 @@ class FineTuneTask(NetworkTask):
         self.augmentation = augmentation
         self.layer_decay = layer_decay
         self.optimizer_options = optimizer
+        self.compile_with, self.checkpointing = compile, checkpointing
         self.report: TransferReport | None = None
 
     def _part(self, name: str, factory: Any) -> Any:  # noqa: ANN401 - a factory or its spec
@@ -162,6 +170,11 @@ class FineTuneTask(NetworkTask):
         if self.report is not None:
             rank_zero_info(str(self.report))
         self.take_model(model, averages=self.ema_decay is not None)
+
+    def take_model(self, model: FineTunedModel, *, averages: bool) -> None:
+        """Make a network the one of this task, and choose how it and its average are run."""
+        super().take_model(model, averages=averages)
+        accelerate(self, compile=self.compile_with, checkpointing=self.checkpointing)
 
     def setup(self, stage: str) -> None:
         """Build the network for a new run; one that goes on is built from its checkpoint."""

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from torch.optim.lr_scheduler import LambdaLR
+
+from brainmvp_lightning.methods.learned_windows import LearnedWindows
+from brainmvp_lightning.tasks.windows import AdamWWithWindows
+
+EPS = 1e-8  # torch's default, named because windows need it too
 
 
 @dataclass(frozen=True)
@@ -75,18 +79,30 @@ def steps_of_epoch(trainer: pl.Trainer) -> int:
 
 
 def configure_adamw(
-    task: pl.LightningModule, groups: Iterable[dict[str, Any]], options: AdamWOptions
+    task: pl.LightningModule,
+    groups: Iterable[dict[str, Any]],
+    options: AdamWOptions,
+    windows: Iterable[LearnedWindows] = (),
 ) -> dict[str, Any]:
     """Return Lightning's optimiser configuration for parameter groups.
 
     A group may set its own ``lr`` and ``weight_decay``; the schedule scales all alike.
+
+    Args:
+        task: Whose trainer says how long the run is.
+        groups: Parameter groups of AdamW.
+        options: Of AdamW and of the schedule.
+        windows: What learns by windows; their volumes are in the groups.
     """
-    optimizer = torch.optim.AdamW(
+    optimizer = AdamWWithWindows(
         list(groups),
+        windows,
         lr=options.learning_rate,
         betas=options.betas,
+        eps=EPS,
         weight_decay=options.weight_decay,
-        fused=not task.trainer.gradient_clip_val,  # Lightning does not clip what is fused
+        # Gradients that a loss scaler has scaled cannot be clipped where the step is fused.
+        fused=not (task.trainer.gradient_clip_val and task.trainer.precision == "16-mixed"),
     )
     num_steps = planned_steps(task.trainer)
     warmup_steps = round(options.warmup_epochs * steps_of_epoch(task.trainer))

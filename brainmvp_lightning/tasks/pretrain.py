@@ -9,10 +9,22 @@ import torch
 from torch import Tensor
 
 from brainmvp_lightning.backbones.base import Backbone
-from brainmvp_lightning.batches import LabelledDescription, StepInfo, StudyBatch
+from brainmvp_lightning.batches import (
+    DataDescription,
+    LabelledDescription,
+    StepInfo,
+    StudyBatch,
+)
 from brainmvp_lightning.methods.base import DataNeeds, LossTerms, SSLMethod
-from brainmvp_lightning.tasks.base import Task
-from brainmvp_lightning.tasks.optimisation import AdamWOptions, configure_adamw, planned_steps
+from brainmvp_lightning.tasks.acceleration import accelerate
+from brainmvp_lightning.tasks.base import SetupError, Task
+from brainmvp_lightning.tasks.optimisation import (
+    EPS,
+    AdamWOptions,
+    configure_adamw,
+    planned_steps,
+)
+from brainmvp_lightning.tasks.windows import choose_updates
 
 
 class PretrainTask(Task):
@@ -22,6 +34,10 @@ class PretrainTask(Task):
         backbone: Builds the network for a number of input channels; pre-training uses one.
         method: Builds the SSL method for a backbone.
         optimizer: Options of AdamW and its schedule.
+        compile: Whether to compile blocks and parts of decoders with `torch.compile`; the name of
+            a backend of it instead of true takes that one. The first steps take minutes longer.
+        checkpointing: Whether blocks of the backbone are computed again in the backward pass, which
+            takes less memory and more time.
 
     Raises:
         FloatingPointError: From a step, naming the first loss term that is not finite.
@@ -32,14 +48,19 @@ class PretrainTask(Task):
         backbone: Callable[[int], Backbone],
         method: Callable[[Backbone], SSLMethod],
         optimizer: AdamWOptions = AdamWOptions(),  # noqa: B008 - frozen
+        compile: bool | str = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        self.compile_with, self.checkpointing = compile, checkpointing
         self.backbone = backbone(1)
         self.method = method(self.backbone)
         self.optimizer_options = optimizer
         self.pictures: dict[str, Tensor] = {}
         """Volumes of the latest validation, for whoever draws them."""
+        self.by_windows = False
+        """Whether templates learn by windows; decided in `setup`."""
         self.max_steps = 0
         """Optimiser steps of the whole run; known once it has begun."""
 
@@ -72,12 +93,35 @@ class PretrainTask(Task):
             data.studies(split)
 
     def setup(self, stage: str) -> None:
-        """Let the method adapt to the data."""
-        del stage
+        """Let the method adapt to the data, and choose how the network is run."""
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         if datamodule is None:
             raise ValueError("PretrainTask needs a data module that describes its data")
-        self.method.prepare(datamodule.describe())
+        description = datamodule.describe()
+        self.method.prepare(description)
+        if stage == "fit":
+            self._choose_updates(description)
+        accelerate(self, compile=self.compile_with, checkpointing=self.checkpointing)
+
+    def _choose_updates(self, data: DataDescription) -> None:
+        """Decide whether templates learn by windows.
+
+        Raises:
+            SetupError: If that was asked for, and something else forbids it.
+        """
+        templates = self.method.learned_templates()
+        if templates is None:
+            return
+        options = self.optimizer_options
+        groups = self.method.parameter_groups(options.learning_rate)
+        own = [g for g in groups if any(p is templates.values for p in g["params"])]
+        decays = [float(group.get("weight_decay", options.weight_decay)) for group in own]
+        try:
+            self.by_windows = bool(own) and choose_updates(
+                self, templates, data, weight_decay=max(decays), betas=options.betas
+            )
+        except ValueError as error:
+            raise SetupError(str(error)) from error
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's union of many types
         """Return AdamW with warm-up and cosine decay over the backbone and the method."""
@@ -87,7 +131,11 @@ class PretrainTask(Task):
             *self.method.parameter_groups(options.learning_rate),
         ]
         self.max_steps = planned_steps(self.trainer)
-        return configure_adamw(self, groups, options)
+        templates = self.method.learned_templates()
+        windows = []
+        if templates is not None and self.by_windows:
+            windows.append(templates.learn_in_windows(options.betas, EPS))
+        return configure_adamw(self, groups, options, windows)
 
     def training_step(self, batch: StudyBatch, batch_idx: int) -> Tensor:
         """Return the weighted sum of the method's terms."""
@@ -100,11 +148,20 @@ class PretrainTask(Task):
 
     def validation_step(self, batch: StudyBatch, batch_idx: int) -> None:
         """Score corruptions that are the same in every validation."""
+        templates = self.method.learned_templates()
+        if batch_idx == 0 and templates is not None:
+            templates.settle()  # on all processes alike, before one of them draws them
         terms = self._terms(batch, is_training=False)
         self._total(terms, batch, "val")
         self.report_faults(batch)
         if batch_idx == 0:
             self.pictures = {name: volume.cpu() for name, volume in terms.pictures.items()}
+
+    def on_fit_end(self) -> None:
+        """Leave nothing behind that a task on another device could not use."""
+        templates = self.method.learned_templates()
+        if templates is not None:
+            templates.learn_densely()
 
     def _terms(self, batch: StudyBatch, *, is_training: bool) -> LossTerms:
         step = self._step_info(is_training=is_training)

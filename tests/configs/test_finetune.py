@@ -57,7 +57,7 @@ def test_the_file_says_all_that_can_be_said_and_its_commands_fit_together(
     assert list(commands) == ["prepare", "fit", "test", "predict"]
     resolved = printed(capsys, *commands["fit"])
     assert set(options["model"]["init_args"]) == set(resolved["model"]["init_args"])
-    streaming = {"local_cache", "local_cache_gb", "seed"}
+    streaming = {"local_cache", "local_cache_gb", "seed", "prefetch_factor", "prefetch_to_device"}
     assert set(options["data"]["init_args"]) == set(resolved["data"]["init_args"]) - streaming
     for key, value in options["data"]["init_args"].items():
         assert resolved["data"]["init_args"][key] == value, key

@@ -140,6 +140,18 @@ def test_all_modalities_of_several_crops_are_sent_once(cache: Cache) -> None:
     assert unpacked["weight"].sum() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("modalities", "most"), [("1", 2 * 3), ("all", 2 * 3 * 8)])
+def test_the_capacity_of_a_batch_depends_on_the_number_of_visits_only(
+    cache: Cache, modalities: str, most: int
+) -> None:
+    dataset = crops(cache, crops_per_visit=3, modalities_per_step=modalities)
+    assert len(cache.modalities) == 8
+    for first in range(len(cache.studies) - 1):
+        batch = dataset.__getitems__([request(first), request(first + 1)]).unpack()
+        assert batch["capacity"] == most
+        assert len(batch["image"]) <= most
+
+
 @pytest.fixture
 def damaged(cache: Cache, tmp_path: Path) -> Cache:
     shutil.copytree(cache.path, tmp_path / "cache")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from brainmvp_lightning.losses.contrastive import candidates_of, symmetric_info_nce
+from brainmvp_lightning.losses.contrastive import Candidates, candidates_of, symmetric_info_nce
 
 
 def embeddings(num: int = 5, width: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,9 +96,28 @@ def test_half_precision_is_scored_in_float32_even_under_autocast() -> None:
     assert symmetric_info_nce(first.bfloat16(), second.bfloat16(), 0.05).dtype == torch.float32
 
 
+@pytest.mark.parametrize("own", [slice(0, 2), slice(2, 5), slice(3, 3)])
+def test_a_process_gets_its_own_value_and_the_gradient_of_all(own: slice) -> None:
+    first, second = embeddings()
+    share = torch.tensor([0.1, 0.2, 0.0, 0.15, 0.25], dtype=torch.float64)
+    total = symmetric_info_nce(first, second, 0.2, share=share)
+    expected = torch.autograd.grad(total, [first, second])
+    others = Candidates(first.detach(), second.detach(), share, share > 0, own.start)
+    loss = symmetric_info_nce(first[own], second[own], 0.2, share=share[own], candidates=others)
+    own_share = torch.zeros_like(share)
+    own_share[own] = share[own]
+    value = symmetric_info_nce(first, second, 0.2, share=own_share, candidates=others)
+    assert loss.item() == pytest.approx(value.item())
+    for gradient, reference in zip(
+        torch.autograd.grad(loss, [first, second]), expected, strict=True
+    ):
+        assert torch.allclose(gradient[own], reference[own], rtol=1e-12)
+        assert gradient.count_nonzero() == gradient[own].count_nonzero()
+
+
 def test_gradients_are_right() -> None:
-    first, second = embeddings(3)
-    share = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)
+    first, second = embeddings(4)
+    share = torch.tensor([0.5, 0.2, 0.0, 0.3], dtype=torch.float64)
     assert torch.autograd.gradcheck(
         lambda a, b: symmetric_info_nce(a, b, 0.3, share=share), (first, second)
     )

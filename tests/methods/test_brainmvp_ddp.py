@@ -43,6 +43,7 @@ def rows_of(batch: StudyBatch, rank: int) -> StudyBatch:
     part["weight"] = 2 * batch["weight"][rows]
     part["partner"] = batch["partner"][partners]
     part["partner_rows"] = batch["partner_rows"][partners] - 2 * rank
+    part["capacity"] = 3  # a row more than either has
     return part
 
 

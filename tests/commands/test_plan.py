@@ -1,0 +1,149 @@
+"""``brainmvp plan``: what it proposes fits, keeps the batch, and is taken by ``fit``."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from brainmvp_lightning.cli import main
+from brainmvp_lightning.commands.plan_hardware import GIB, data_sheet, find_hardware
+from brainmvp_lightning.commands.plan_memory import RESERVE
+from tests.commands.planning import write_config
+
+RESERVED = RESERVE["cuda"] / GIB
+
+
+def plan(
+    capsys: pytest.CaptureFixture[str], config: Path, *words: str, code: int = 0
+) -> tuple[str, str]:
+    assert main(["plan", "--config", str(config), *words]) == code
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def peak_gib(text: str) -> float:
+    found = re.search(r"^  peak +([\d.]+) ", text, re.MULTILINE)
+    assert found is not None, text
+    return float(found[1])
+
+
+def test_a_plan_for_a_gpu_that_is_not_here_fits_and_fit_takes_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config, overlay = write_config(tmp_path, tmp_path / "none"), tmp_path / "plan.yaml"
+    memory = RESERVED + 0.06
+    words = ("--gpu-mem", f"{memory}", "--target", "0.99", "--cores", "4", "-o", str(overlay))
+    text, _ = plan(capsys, config, *words)
+    assert peak_gib(text) <= round(0.99 * memory, 2)
+    assert "an estimate, never measured" in text
+    assert "A10" in text
+    assert "there is no cache yet" in text  # templates say which modalities there are
+    proposed = yaml.safe_load(overlay.read_text())
+    batch_size = proposed["data"]["init_args"]["batch_size"]
+    assert batch_size * proposed["trainer"]["accumulate_grad_batches"] == 4
+    assert batch_size < 4 or proposed["model"]["init_args"]["checkpointing"]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "-c", str(config), "-c", str(overlay), "--print_config"])
+    assert stop.value.code == 0
+    resolved = yaml.safe_load(capsys.readouterr().out)
+    assert resolved["data"]["init_args"]["batch_size"] == batch_size
+    assert resolved["data"]["init_args"]["cache"] == str(tmp_path / "none")
+    assert resolved["model"]["init_args"]["compile"] is True
+    assert resolved["trainer"]["accelerator"] == "gpu"  # the demo's own is cpu
+
+
+def test_a_plan_for_this_machine_is_tried_for_real_and_fit_runs_with_it(
+    capsys: pytest.CaptureFixture[str], cache_folder: Path, tmp_path: Path
+) -> None:
+    config, overlay = write_config(tmp_path, cache_folder), tmp_path / "plan.yaml"
+    text, _ = plan(capsys, config, "-o", str(overlay))
+    ratio = re.search(r"ratio ([\d.]+)", text)
+    assert ratio is not None
+    assert 0.3 < float(ratio[1]) < 3  # libraries are most of so small a step
+    assert "measured on this CPU" in text
+    assert "of 1 epochs" in text
+    assert main(["fit", "-c", str(config), "-c", str(overlay)]) == 0
+
+
+def test_open_devices_stand_for_the_eight_of_the_paper(
+    capsys: pytest.CaptureFixture[str], cache_folder: Path, tmp_path: Path
+) -> None:
+    config, overlay = write_config(tmp_path, cache_folder), tmp_path / "plan.yaml"
+    words = ("--trainer.devices", "auto", "--gpu-mem", "24", "--gpus", "3", "-o", str(overlay))
+    text, _ = plan(capsys, config, *words)
+    assert "effective batch 32 = 4 studies x 1 accumulated x 8 processes" in text
+    proposed = yaml.safe_load(overlay.read_text())
+    assert proposed["trainer"]["devices"] == 2  # three do not share 32 evenly
+    assert proposed["data"]["init_args"]["batch_size"] == 16
+
+
+def test_what_cannot_fit_is_said_and_nothing_is_written(
+    capsys: pytest.CaptureFixture[str], cache_folder: Path, tmp_path: Path
+) -> None:
+    config, overlay = write_config(tmp_path, cache_folder), tmp_path / "plan.yaml"
+    words = ("--gpu-mem", "0.5", "-o", str(overlay))
+    _, error = plan(capsys, config, *words, code=1)
+    assert "nothing fits" in error
+    assert not overlay.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--gpu-mm", "24"), "did you mean --gpu-mem"),
+        pytest.param(
+            ("--gpus", "2"),
+            "needs --gpu-mem",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here"),
+        ),
+        (("--gpu-mem", "0"), "--gpu-mem must be above 0"),
+        (("--target", "90"), r"share of the memory in \(0, 1\]"),
+        (("--effective-batch", "0"), "--effective-batch must be above 0"),
+        (("--trainer.precision", "64-true"), "cannot be planned; use 32-true"),
+    ],
+)
+def test_a_wrong_call_is_answered_in_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: tuple[str, ...],
+    expected: str,
+) -> None:
+    _, error = plan(capsys, write_config(tmp_path, tmp_path), *words, code=2)
+    assert re.search(expected, error)
+    assert len(error.splitlines()) == 1, error
+
+
+def test_a_wrong_option_of_fit_is_answered_as_fit_does(
+    capsys: pytest.CaptureFixture[str], cache_folder: Path, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, cache_folder)
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", "--config", str(config), "--data.batch_sizes", "3"])
+    assert stop.value.code == 2
+    assert "did you mean 'batch_size'" in capsys.readouterr().err
+
+
+def test_a_plan_needs_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--gpu-mem", "24"]) == 2
+    assert "--config" in capsys.readouterr().err
+
+
+def test_hardware_that_is_named_needs_not_be_here() -> None:
+    named = find_hardware(24, 8, 16, on_cpu=True)
+    assert (named.device, named.processes, named.cores) == ("cuda", 8, 16)
+    assert named.memory == 24 * GIB
+    assert not named.is_here
+    here = find_hardware(None, None, 3, on_cpu=True)
+    assert (here.device, here.processes, here.cores, here.is_here) == ("cpu", 1, 3, True)
+    assert here.memory > 0
+
+
+def test_rates_are_those_of_the_largest_card_that_is_no_larger() -> None:
+    assert [data_sheet(gib).name for gib in (12, 24, 79.3, 141)] == [
+        "A10",
+        "A10",
+        "A100 80 GB",
+        "H200",
+    ]
