@@ -56,7 +56,7 @@ def draw_times(axes: Axes, rows: list[Row]) -> None:
         for name, colour, shift in (("published", OTHERS, 0.2), ("ours", OURS, -0.2)):
             label = name if is_first else None
             axes.barh(place + shift, row[f"{name}_ms"], 0.36, color=colour, label=label)
-        text = f" {row['ours_ms']:.3g} ms   ({row['ratio']:.3g} x)"
+        text = f" {_time(row['ours_ms'])}   ({row['ratio']:.3g} x)"
         axes.text(row["ours_ms"], place - 0.2, text, va="center", fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.25)
@@ -66,6 +66,10 @@ def draw_times(axes: Axes, rows: list[Row]) -> None:
     size, batch = rows[0]["size"], rows[0]["batch"]
     title = f"parts of a step, batch {batch} of {size}³: {clock}, with the backward pass"
     axes.set_title(title, loc="left", fontsize=10)
+
+
+def _time(ms: float) -> str:
+    return f"{ms:.3g} ms" if ms < 1000 else f"{ms / 1000:.3g} s"
 
 
 def draw_shares(axes: Axes, rows: list[Row]) -> None:

@@ -100,7 +100,7 @@ def _options() -> argparse.Namespace:
     options.command = " ".join(
         f"--{name.replace('_', '-')} {_text(value)}".strip()
         for name, value in vars(options).items()
-        if value != parser.get_default(name)
+        if value != parser.get_default(name) or name == "threads"  # whose default is the machine's
     )
     return options
 

@@ -27,7 +27,7 @@ from brainmvp_lightning.commands.plan_settings import (
 from brainmvp_lightning.commands.plan_trial import verify
 from brainmvp_lightning.commands.trainer import BrainMVPCLI
 from brainmvp_lightning.tasks.base import Task
-from brainmvp_lightning.tasks.rehearsal import Setting
+from brainmvp_lightning.tasks.rehearsal import Setting, prepare
 from brainmvp_lightning.tasks.step_cost import num_flops
 
 SUMMARY = "propose batch, accumulation, precision and checkpointing for the memory there is"
@@ -36,6 +36,8 @@ MOST_WORKERS = 8
 
 class PlanCLI(BrainMVPCLI):
     """Reads a configuration as ``fit`` does, but builds only what it is asked for."""
+
+    prog = "brainmvp plan"
 
     def __init__(self, args: list[str]) -> None:
         super().__init__(args, run=False)
@@ -119,6 +121,7 @@ def _plan(cli: PlanCLI, options: argparse.Namespace) -> int:
         inputs = replace(inputs, effective=options.effective_batch)
     processes = num_processes(inputs.effective, hardware.processes * inputs.num_nodes)
     start = replace(inputs.setting, processes=processes)
+    prepare(task, inputs.data, start, hardware.device)  # networks of a fine-tuning are built late
     choice = inputs.choice(start, task, "bf16-mixed" if hardware.device == "cuda" else None)
     model = MemoryModel(lambda: cli.build()[0], inputs.data, hardware.device, inputs.effective)
     limit = options.target * hardware.memory
@@ -134,8 +137,6 @@ def _plan(cli: PlanCLI, options: argparse.Namespace) -> int:
             "activations computed again and the smallest crop; use a smaller network or templates\n"
         )
         return 1
-    if hardware.device == "cuda" and not chosen.compile:
-        chosen = replace(chosen, compile=True)
     _finish(cli, options, hardware, inputs, model, chosen)
     return 0
 

@@ -33,13 +33,19 @@ class Journey:
         self._has_moved = False
         self._saved: dict[str, Any] = {}
         self._sampler: StudySampler | None = None
+        self._accumulation = 1
 
-    def lead(self, sampler: StudySampler) -> None:
+    def lead(self, sampler: StudySampler, accumulation: int = 1) -> None:
         """Let a training sampler start here, and follow it from now on.
+
+        Args:
+            sampler: Of the training.
+            accumulation: Batches between two steps of the optimiser.
 
         Raises:
             ResumeError: If the checkpoint was made with another number of visits in an epoch.
         """
+        self._accumulation = accumulation
         if self._saved:
             self._check(sampler)
         self._sampler = sampler
@@ -75,7 +81,7 @@ class Journey:
             epoch, place = epoch + 1, 0
         sampler = self._sampler
         facts = {"places": sampler.num_places, "step": sampler.places_per_step}
-        return {"epoch": epoch, "place": place, **facts}
+        return {"epoch": epoch, "place": place, **facts, "accumulation": self._accumulation}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go to the place that `state` returned."""
@@ -101,10 +107,12 @@ class Journey:
                 f"the checkpoint was made with {saved['places']} visits per epoch, this run has "
                 f"{sampler.num_places}; resume with the same studies and visits, or start anew"
             )
-        if saved["step"] != sampler.places_per_step:
+        before = saved["step"] * saved.get("accumulation", 1)
+        now = sampler.places_per_step * self._accumulation
+        if before != now:  # smaller batches, more of them for a step, are the same schedule
             warnings.warn(
-                f"the checkpoint was made with {saved['step']} studies per step, this run takes "
-                f"{sampler.places_per_step}: it goes on after visit {self.place} of epoch "
+                f"the checkpoint was made with {before} studies per step, this run takes "
+                f"{now}: it goes on after visit {self.place} of epoch "
                 f"{self.epoch}, but the schedule of the learning rate counts steps, of which an "
                 "epoch now has another number",
                 stacklevel=3,

@@ -223,7 +223,7 @@ class LabelledDataModule(StudyDataModule):
             purpose=purpose,
         )
         if purpose == "train" and trainer is not None:
-            self.journey.lead(sampler)
+            self.journey.lead(sampler, trainer.accumulate_grad_batches)
         is_training = purpose == "train"
         options = loading.reading
         if not is_training:  # whole volumes are large, and what is done with them takes long

@@ -225,7 +225,7 @@ class PretrainDataModule(StudyDataModule):
             shares=self._shares(studies) if is_training else None,
         )
         if is_training and self.trainer is not None:
-            self.journey.lead(sampler)
+            self.journey.lead(sampler, self.trainer.accumulate_grad_batches)
         centre = centre_mm(self.cache.studies)
         options = self._crop_options(studies, is_training=is_training)
         dataset = StudyCrops(

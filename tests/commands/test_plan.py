@@ -10,7 +10,10 @@ import yaml
 from brainmvp_lightning.cli import main
 from brainmvp_lightning.commands.plan_hardware import GIB, data_sheet, find_hardware
 from brainmvp_lightning.commands.plan_memory import RESERVE
-from tests.commands.planning import write_config
+from tests.commands.planning import DEMO, write_config
+from tests.datamodules.labelled_cohort import write_cohort
+
+SEGMENT = DEMO.with_name("segment.yaml")
 
 RESERVED = RESERVE["cuda"] / GIB
 
@@ -50,7 +53,7 @@ def test_a_plan_for_a_gpu_that_is_not_here_fits_and_fit_takes_it(
     resolved = yaml.safe_load(capsys.readouterr().out)
     assert resolved["data"]["init_args"]["batch_size"] == batch_size
     assert resolved["data"]["init_args"]["cache"] == str(tmp_path / "none")
-    assert resolved["model"]["init_args"]["compile"] is True
+    assert resolved["model"]["init_args"]["compile"] is False  # as configured
     assert resolved["trainer"]["accelerator"] == "gpu"  # the demo's own is cpu
 
 
@@ -77,6 +80,23 @@ def test_open_devices_stand_for_the_eight_of_the_paper(
     proposed = yaml.safe_load(overlay.read_text())
     assert proposed["trainer"]["devices"] == 2  # three do not share 32 evenly
     assert proposed["data"]["init_args"]["batch_size"] == 16
+
+
+@pytest.mark.filterwarnings("ignore:.*left out, because.*")
+def test_a_segmentation_is_counted_with_its_networks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cache = write_cohort(tmp_path / "cache")
+    words = ("--data.cache", str(cache), "--data.datasets", "[tumour]", "--gpu-mem", "24")
+    scratch = ("--model.weights", "null", "--model.substitution", "null", "--gpus", "1")
+    small = ("--model.backbone", "unet3d", "--model.backbone.widths", "[8,16]")
+    depths = ("--model.backbone.depths", "[1,1]", "--data.crop_size", "[16,16,16]")
+    text, _ = plan(capsys, SEGMENT, *words, *scratch, *small, *depths)
+    assert "SegmentationTask on 1 x GPU" in text
+    found = re.search(r"([\d.]+) M parameters of networks", text)
+    assert found is not None
+    assert float(found[1]) > 0.01
+    assert re.search(r"^ +2 +1 +32-true +true", text, re.MULTILINE)  # checkpointing was counted
 
 
 def test_what_cannot_fit_is_said_and_nothing_is_written(

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from monai.losses import DiceLoss
 
 from brainmvp_lightning.losses.segmentation import SegmentationLoss, SegmentationLossOptions
 
@@ -79,3 +80,33 @@ def test_half_precision_is_scored_in_float32() -> None:
 def test_factors_without_meaning_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="segmentation loss"):
         SegmentationLossOptions(**options)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_dice_and_its_gradient_are_those_of_monai(
+    *, squared: bool, background: bool, overlapping: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(2, 3, 4, 5, 6, generator=generator, dtype=torch.double, requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+    shape = (2, 3 if overlapping else 1, 4, 5, 6)
+    label = torch.randint(2 if overlapping else 3, shape, generator=generator).to(torch.uint8)
+    label[1] = 0  # a sample without what is looked for
+    reference = DiceLoss(
+        include_background=background or overlapping,
+        to_onehot_y=not overlapping,
+        softmax=not overlapping,
+        sigmoid=overlapping,
+        squared_pred=squared,
+        reduction="none",
+    )
+    options = SegmentationLossOptions(include_background=background, squared_dice=squared)
+    loss = SegmentationLoss(options, overlapping=overlapping)
+    dice = loss([ours], label, torch.full((2,), 0.5))["dice"]
+    expected = reference(theirs, label.double()).mean()
+    assert dice.item() == pytest.approx(expected.item(), abs=1e-7)
+    torch.autograd.backward([dice, expected])
+    assert ours.grad is not None
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-6, atol=1e-9)
