@@ -1,38 +1,14 @@
 """Blocks that are computed again: the same results, from less memory."""
 
-from collections.abc import Callable
-from functools import partial
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.backbones.checkpointing import spared_statistics
-from brainmvp_lightning.backbones.swin_unetr import SwinUNETR
-from brainmvp_lightning.backbones.unet3d import UNET3D
-from brainmvp_lightning.backbones.unetr import UNETR
-from brainmvp_lightning.backbones.uniformer import UniFormer
+from tests.backbones.small_networks import small_networks
 
-UNIFORMER = partial(
-    UniFormer, widths=(8, 8, 16, 16), depths=(1, 2, 2, 1), head_width=8, drop_path=0.5
-)
-SMALL: dict[str, Callable[[int], Backbone]] = {
-    "uniformer": UNIFORMER,
-    "unet3d": partial(UNET3D, widths=(8, 16), depths=(1, 2)),
-    "unetr": partial(
-        UNETR,
-        image_size=(32, 32, 32),
-        hidden_width=24,
-        num_layers=4,
-        num_heads=2,
-        mlp_width=32,
-        fine_width=2,
-    ),
-    "swin_unetr": partial(
-        SwinUNETR, width=6, depths=(1, 2, 1, 1), num_heads=(1, 2, 2, 2), window_size=2
-    ),
-}
+SMALL = small_networks(uniformer=(1, 2, 2, 1), swin=(1, 2, 1, 1))
 EACH = pytest.mark.parametrize("network", SMALL)
 
 

@@ -14,7 +14,7 @@ import pytest
 from brainmvp_lightning.cli import main
 from brainmvp_lightning.volumes.cache import Cache
 from tests.datamodules.labelled_cohort import damage
-from tests.end_to_end.fine_tuning_runs import CONFIGS
+from tests.end_to_end.fine_tuning_runs import CONFIGS, SMALL
 from tests.end_to_end.fine_tuning_trees import brats2023, save_scan
 from tests.tasks.fine_tuning import QUIET, write_encoder
 
@@ -39,25 +39,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     brats2023("ped")(folder / "data")
     prepare(folder / "data", folder / "cache")
     options = {
+        **SMALL,
         "model.backbone": BACKBONE,
         "model.weights": str(write_encoder(folder / "encoder.safetensors")),
         "model.loss.auxiliary": "[]",
         "model.window.overlap": "0.25",
         "data.cache": str(folder / "cache"),
         "data.datasets": f"[{NAME}]",
-        "data.crop_size": "[32,32,32]",
-        "data.batch_size": "1",
-        "data.num_workers": "0",
         "trainer.default_root_dir": str(folder / "run"),
         "trainer.logger": "false",
-        "trainer.accelerator": "cpu",
-        "trainer.devices": "1",
-        "trainer.precision": "32-true",
-        "trainer.sync_batchnorm": "false",
-        "trainer.max_epochs": "1",
-        "trainer.check_val_every_n_epoch": "1",
-        "trainer.enable_progress_bar": "false",
-        "trainer.enable_model_summary": "false",
     }
     words = [word for key, value in options.items() for word in (f"--{key}", value)]
     config = str(CONFIGS / "segmentation" / f"{NAME}.yaml")

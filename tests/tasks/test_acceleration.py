@@ -3,7 +3,6 @@
 import copy
 import io
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -11,39 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
-from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.backbones.residual import ResidualBlock
-from brainmvp_lightning.backbones.swin_unetr import SwinUNETR
-from brainmvp_lightning.backbones.unet3d import UNET3D
-from brainmvp_lightning.backbones.unetr import UNETR
-from brainmvp_lightning.backbones.uniformer import UniFormer, UniFormerTiny
+from brainmvp_lightning.backbones.uniformer import UniFormerTiny
 from brainmvp_lightning.heads.base import TaskHead
 from brainmvp_lightning.heads.registry import HEADS
 from brainmvp_lightning.tasks.acceleration import accelerate, compiled_parts
+from tests.backbones.small_networks import small_networks
 
 pytestmark = [
     # Torch's own, on its way to a graph; it hides them from users.
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
 ]
-UNIFORMER = partial(
-    UniFormer, widths=(8, 8, 16, 16), depths=(2, 1, 2, 1), head_width=8, drop_path=0.5
-)
-SMALL: dict[str, Callable[[int], Backbone]] = {
-    "uniformer": UNIFORMER,
-    "unet3d": partial(UNET3D, widths=(8, 16), depths=(1, 2)),
-    "unetr": partial(
-        UNETR,
-        image_size=(32, 32, 32),
-        hidden_width=24,
-        num_layers=4,
-        num_heads=2,
-        mlp_width=32,
-        fine_width=2,
-    ),
-    "swin_unetr": partial(
-        SwinUNETR, width=6, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2), window_size=2
-    ),
-}
+SMALL = small_networks(uniformer=(2, 1, 2, 1), swin=(1, 1, 1, 1))
 NUM_KINDS = {"uniformer": 5, "unet3d": 2, "unetr": 1, "swin_unetr": 4}
 """Blocks of each network that differ in more than their weights and chances; the very first one of
 UniFormer drops nothing."""
