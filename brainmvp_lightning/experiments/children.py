@@ -82,9 +82,19 @@ class Children:
                 self._guard.wait()
 
     def start(
-        self, words: Sequence[str], environment: Mapping[str, str], log: Path
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        cores: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
         """Start a program that writes all it says to the end of a file.
+
+        Args:
+            words: The program and its arguments.
+            environment: Its environment variables.
+            log: The file.
+            cores: Numbers of the cores that it may run on; all that this process may, if empty.
 
         Raises:
             OSError: If it cannot be started, or the file cannot be written.
@@ -100,6 +110,9 @@ class Children:
             )
         self._running.append(process)
         self._announce(process.pid)
+        if cores and hasattr(os, "sched_setaffinity"):
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                os.sched_setaffinity(process.pid, cores)
         return process
 
     def poll(self, process: subprocess.Popen[bytes]) -> int | None:

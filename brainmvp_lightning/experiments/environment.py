@@ -33,11 +33,30 @@ def job_environment(
     return changed
 
 
+def job_cores(slot: int, jobs: int, cores: Sequence[int]) -> list[int]:
+    """Return the cores of one of several processes that run at once; all if there are too few.
+
+    A training counts the cores that it may run on, and reads ahead with as many processes.
+
+    Args:
+        slot: Which of the jobs, from 0.
+        jobs: How many run at once.
+        cores: Numbers of the cores that may be used.
+    """
+    share = len(cores) // jobs
+    return list(cores[slot * share : (slot + 1) * share]) if share else list(cores)
+
+
+def core_numbers() -> list[int]:
+    """Return the numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def usable_cores() -> int:
     """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(core_numbers())
 
 
 def usable_gpus(environment: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:

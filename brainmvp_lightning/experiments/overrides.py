@@ -78,14 +78,16 @@ def flatten(tree: Overrides, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def run_folder(base: Tree, folder: Path) -> Tree:
-    """Return the overrides that send the logs of a run to its folder."""
+    """Return the overrides that send the logs of a run to its folder.
+
+    The loggers of this package follow the run folder by themselves, unless they are told not to.
+    """
     logger = base.get("trainer", {}).get("logger")
-    if isinstance(logger, list):
-        moved = [_moved(one, folder) for one in logger]
-        return {"trainer": {"logger": moved}}
-    if isinstance(logger, (dict, str)):
-        return {"trainer": {"logger": _moved(logger, folder)}}
-    return {}
+    listed = logger if isinstance(logger, list) else [logger]
+    if not any(isinstance(one, (dict, str)) and not _follows(one) for one in listed):
+        return {}
+    moved = [one if _follows(one) else _moved(one, folder) for one in listed]
+    return {"trainer": {"logger": moved if isinstance(logger, list) else moved[0]}}
 
 
 def dump(tree: Tree) -> str:
@@ -120,6 +122,13 @@ def _set(tree: Tree, keys: Sequence[str], value: Any, name: str) -> None:  # noq
     if isinstance(node.get(last), dict) and not isinstance(value, Mapping):
         raise ValueError(f"override {name!r} lies around another override; give one of the two")
     node[last] = merge(node.get(last) or {}, value) if isinstance(value, Mapping) else value
+
+
+def _follows(logger: Any) -> bool:  # noqa: ANN401 - a logger of any form
+    """Tell whether a logger is one of ours, whose names are a word in small letters."""
+    named = logger if isinstance(logger, dict) else {_CLASS: logger}
+    is_ours = str(named.get(_CLASS)).rpartition(".")[2].islower()
+    return is_ours and "save_dir" not in (named.get(_OPTIONS) or {})
 
 
 def _moved(logger: Any, folder: Path) -> Any:  # noqa: ANN401 - a logger of any form

@@ -22,8 +22,9 @@ from brainmvp_lightning.experiments.cells import (
 )
 from brainmvp_lightning.experiments.children import Children, raise_on_sigterm
 from brainmvp_lightning.experiments.environment import (
+    core_numbers,
+    job_cores,
     job_environment,
-    usable_cores,
     usable_gpus,
 )
 from brainmvp_lightning.experiments.markers import (
@@ -142,7 +143,7 @@ class _Schedule:
         self.outcome = Outcome()
         self.waiting = list(cells)
         self.running: dict[int, _Job] = {}
-        self.cores, self.gpus = usable_cores(), usable_gpus(os.environ)
+        self.cores, self.gpus = core_numbers(), usable_gpus(os.environ)
 
     def run(self) -> Outcome:
         while self.waiting or self.running:
@@ -196,10 +197,14 @@ class _Schedule:
         with job.log.open("ab") as log:
             log.write(f"$ brainmvp {' '.join(words)}\n".encode())
             job.log_start = log.tell()
-        environment = job_environment(
-            os.environ, job.slot, self.options.jobs, self.cores, self.gpus
+        jobs = self.options.jobs
+        environment = job_environment(os.environ, job.slot, jobs, len(self.cores), self.gpus)
+        job.process = self.children.start(
+            [*self.options.program, *words],
+            environment,
+            job.log,
+            job_cores(job.slot, jobs, self.cores),
         )
-        job.process = self.children.start([*self.options.program, *words], environment, job.log)
 
     def _after_step(self, job: _Job, code: int) -> None:
         step = job.left[0]

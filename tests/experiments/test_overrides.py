@@ -71,6 +71,12 @@ def test_names_at_odds_are_refused(names: tuple[str, str]) -> None:
             [{"class_path": "A", "init_args": {"x": 1}}],
             [{"class_path": "A", "init_args": {"x": 1, "save_dir": "run"}}],
         ),
+        ("csv", {}),
+        (["csv", "brainmvp_lightning.loggers.registry.wandb"], {}),
+        (
+            {"class_path": "wandb", "init_args": {"save_dir": "elsewhere"}},
+            {"class_path": "wandb", "init_args": {"save_dir": "run"}},
+        ),
     ],
 )
 def test_logs_go_to_the_folder_of_the_run_whatever_the_logger(logger: Any, expected: Any) -> None:
@@ -114,5 +120,5 @@ def test_the_real_trainer_merges_nulls_lists_and_nested_options(
     assert merged["data"]["init_args"]["crop_size"] == [16, 16, 16]
     assert merged["data"]["init_args"]["batch_size"] == 4
     assert merged["trainer"]["callbacks"] == []
-    assert merged["trainer"]["logger"]["init_args"]["save_dir"] == str(tmp_path)
+    assert merged["trainer"]["logger"]["init_args"]["save_dir"] is None  # the run folder
     assert merged["seed_everything"] == 3

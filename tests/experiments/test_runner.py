@@ -1,6 +1,7 @@
 """Real processes of a stand-in program: resumed, skipped, refused, failing, ended."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,13 @@ from typing import Any
 import pytest
 
 from brainmvp_lightning.experiments.cells import fingerprint
-from brainmvp_lightning.experiments.environment import job_environment, usable_gpus
+from brainmvp_lightning.experiments.children import Children
+from brainmvp_lightning.experiments.environment import (
+    core_numbers,
+    job_cores,
+    job_environment,
+    usable_gpus,
+)
 from brainmvp_lightning.experiments.markers import ChangedPlanError, Marker, compare, write_marker
 from brainmvp_lightning.experiments.runner import Outcome, RunOptions, run_cells
 from brainmvp_lightning.volumes.errors import CacheError
@@ -252,6 +259,24 @@ def test_threads_are_divided_and_each_job_gets_one_gpu(
     given: dict[str, str], slot: int, jobs: int, expected: dict[str, str]
 ) -> None:
     assert job_environment(given, slot, jobs, 16, ["2", "4"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("slot", "jobs", "expected"),
+    [(0, 1, [3, 4, 6, 7]), (1, 3, [4]), (1, 2, [6, 7]), (4, 5, [3, 4, 6, 7])],
+)
+def test_jobs_run_on_cores_of_their_own(slot: int, jobs: int, expected: list[int]) -> None:
+    assert job_cores(slot, jobs, [3, 4, 6, 7]) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_a_child_sees_the_cores_that_it_may_use(tmp_path: Path) -> None:
+    core = core_numbers()[-1]
+    asks = "import os, time; time.sleep(0.2); print(os.sched_getaffinity(0))"
+    with Children() as children:
+        process = children.start([sys.executable, "-c", asks], os.environ, tmp_path / "log", [core])
+        process.wait()
+    assert (tmp_path / "log").read_text().strip() == str({core})
 
 
 def test_gpus_are_those_that_are_allowed_else_all(tmp_path: Path) -> None:
