@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from brainmvp_lightning.backbones.uniformer import UniFormerTiny
 from brainmvp_lightning.callbacks.encoder_export import EncoderExport
@@ -47,6 +48,16 @@ def pretrain(cache: Path, folder: Path, results: Results) -> None:
         way = f"{before}_to_{after}"
         start = last(folder / f"{before}_2")
         results[way] = fit(task(), small_data(cache), folder / way, after, ckpt_path=start)
+
+
+def accelerate(cache: Path, folder: Path, results: Results) -> None:
+    """The runs of three steps with blocks computed twice, and with compiled blocks."""
+    for way in ("checkpointed", "compiled"):
+        made = task()
+        made.checkpointing = way == "checkpointed"
+        made.compile_with = "aot_eager" if way == "compiled" else False
+        results[f"fsdp_{way}"] = fit(made, small_data(cache), folder / f"fsdp_{way}", "fsdp")
+        results[f"compiled_after_{way}"] = counters["frames"]["ok"]
 
 
 def normalise(cache: Path, folder: Path, results: Results) -> None:
@@ -90,6 +101,7 @@ def finetune(cache: Path, folder: Path, results: Results) -> None:
 def work(rank: int, cache: Path, labelled: Path, folder: Path) -> None:
     results: Results = {}
     pretrain(cache, folder, results)
+    accelerate(cache, folder, results)
     normalise(cache, folder, results)
     finetune(labelled, folder, results)
     torch.save(results, folder / f"{rank}.pt")
@@ -153,6 +165,16 @@ def test_clipping_sees_spread_and_whole_gradients_together(
     state = assert_same_state(runs / "ddp_clipped", runs / "fsdp_clipped")
     free = saved(runs / "fsdp")["state_dict"]
     assert any(not torch.equal(state[name], free[name]) for name in state)
+
+
+@pytest.mark.parametrize("way", ["checkpointed", "compiled"])
+def test_spread_weights_go_with_faster_and_smaller_steps(
+    way: str, runs: Path, results: list[Results]
+) -> None:
+    for rank in results:
+        assert rank[f"fsdp_{way}"] == pytest.approx(rank["ddp"], rel=1e-5)
+        assert bool(rank[f"compiled_after_{way}"]) == (way == "compiled")
+    assert_same_state(runs / "ddp", runs / f"fsdp_{way}")
 
 
 def test_accumulated_gradients_are_those_of_ddp(runs: Path) -> None:
