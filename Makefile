@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: install demo test test-slow lint types bench ci
+.PHONY: install demo test test-slow lint types schema docs bench bench-gpu ci
 install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -30,8 +30,23 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+schema: install
+	$(BIN)/brainmvp schema all -o configs/schema --shipped
+
+docs: install
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env .github/docs build/docs
+
 bench: install
 	for name in masking templates step pipeline scaling prepare streaming scale registration plot plot_step; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+# All that a machine with GPUs is asked: tests, the step, the loader, several processes.
+bench-gpu: install
+	$(BIN)/pytest -m gpu
+	taskset -c 0,1 $(BIN)/python benchmarks/pipeline.py --device cuda --network uniformer_small \
+	  --size 96 --batch 3 --precision bf16 --spacing 1
+	$(BIN)/python benchmarks/scaling.py --device cuda
+	$(BIN)/python benchmarks/step.py --device cuda
+	$(BIN)/python benchmarks/plot_step.py --results step_cuda --output .github/step_cuda.png
 
 ci: lint types test

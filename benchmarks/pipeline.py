@@ -258,7 +258,10 @@ def report(
     print_table(header, [tuple(row.values()) for row in rows])
     print(f"\nloader / resident batch: {ratio:.3f} of the clock, {cpu_ratio:.3f} of CPU-seconds")
     print(f"loader alone: {alone['samples_per_s']} samples/s, {alone['samples_per_cpu_s']} a CPU-s")
-    note = f"goal: at least {GOAL} of the clock with 2 cores for a GPU"
+    note = (
+        f"goal: at least {GOAL} of the clock with 2 cores for a GPU; usable cores here: "
+        f"{reading.cores}"
+    )
     if options.device == "cpu":
         note = "steps and workers share the cores: compare CPU-seconds, not the clock"
     print(note)

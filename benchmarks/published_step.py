@@ -1,11 +1,11 @@
 """The published pre-training step, written plainly: the rival of the benchmark of a step.
 
-Written by us from the description of the method. Each sample is masked and filled by itself, block
-after block; each sample's whole template is scaled to [0, 1] by its own minimum and maximum before
-its crop is cut, and each such crop has a dense gradient of all templates; the network is
-`published_network`; AdamW is torch's as it comes. What the published script does besides and no
-result needs, such as detecting anomalies in every step, is left out. Both views go through the
-network at once, as in ours: batch norms would otherwise see other statistics.
+Written by us from the description of the method. Each sample is masked and filled by itself, with
+all blocks of its mask at once; each sample's whole template is scaled to [0, 1] by its own minimum
+and maximum before its crop is cut, and each such crop has a dense gradient of all templates; the
+network is `published_network`; AdamW is torch's as it comes. What the published script does besides
+and no result needs, such as detecting anomalies in every step, is left out. Both views go through
+the network at once, as in ours: batch norms would otherwise see other statistics.
 """
 
 from __future__ import annotations
@@ -91,17 +91,13 @@ class PublishedStep(nn.Module):
         return torch.stack(crossed), torch.stack(distilled)
 
     def mask(self, order: Tensor, sample: Tensor) -> Tensor:
-        """Hide one block after the other, ``1 x y z``, bool."""
+        """Hide the first blocks of an order, ``1 x y z``, bool."""
         edge = self.block_size
-        x_blocks, y_blocks, z_blocks = (side // edge for side in sample.shape[1:])
-        num_blocks = x_blocks * y_blocks * z_blocks
-        mask = torch.zeros_like(sample, dtype=torch.bool)
-        for block in order[: round(num_blocks * self.ratio)].tolist():
-            x = block // (y_blocks * z_blocks) * edge
-            y = block // z_blocks % y_blocks * edge
-            z = block % z_blocks * edge
-            mask[:, x : x + edge, y : y + edge, z : z + edge] = True
-        return mask
+        x, y, z = (side // edge for side in sample.shape[1:])
+        is_hidden = torch.zeros(x * y * z, dtype=torch.bool, device=sample.device)
+        is_hidden[order[: round(len(is_hidden) * self.ratio)]] = True
+        blocks = is_hidden.view(x, 1, y, 1, z, 1).expand(-1, edge, -1, edge, -1, edge)
+        return blocks.reshape(sample.shape)
 
     def crop(self, index: int, corner: Sequence[int], size: Sequence[int]) -> Tensor:
         """Cut a crop out of a template, rescaled as a whole, ``x y z``."""

@@ -1,14 +1,16 @@
 """A step of pre-training on several processes, and what that would be on 8 to 512 GPUs.
 
 Each process does the real step on a batch that stays where it is: views, network, loss, backward
-pass with the exchange of gradients, optimiser. Measured are steps per second and the processor's
-time; counted are the bytes that a process hands over in a step, in the calls that do so. Templates
-are run in both ways: ``dense`` averages whole gradients, ``windowed`` exchanges those of the crops.
+pass with the exchange of gradients, optimiser. As in training, the contrast collects the embeddings
+of all processes, and all know how many rows a batch can have. Measured are steps per second and the
+processor's time; counted are the bytes that a process hands over in a step, in the calls that do
+so. Templates are run in both ways: ``dense`` averages whole gradients, ``windowed`` exchanges those
+of the crops.
 
 The table of more GPUs is arithmetic: the time of a step on one process, the bytes, and the link
-rates that are printed with it. Gradients are taken to be sent while the backward pass goes on,
-but for the last bucket, and templates after it. On a CPU the times say nothing of GPUs: processes
-share cores, and gloo copies; only the bytes are the same.
+rates that are printed with it. Gradients are taken to be sent while the backward pass goes on, but
+for the last bucket; embeddings before it, and templates after it. On a CPU the times say nothing of
+GPUs: processes share cores, and gloo copies; only the bytes are the same.
 
 Run: python benchmarks/scaling.py [--processes 1 2 4] [--step-ms 30] [--node nvlink4] [--net ndr]
 """
@@ -56,10 +58,12 @@ class Sent:
     Attributes:
         buckets: Of each bucket of gradients, in the order of sending.
         windows: Of gradients of template crops.
+        contrast: Of embeddings, in the forward pass.
     """
 
     buckets: list[int]
-    windows: int
+    windows: int = 0
+    contrast: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,14 @@ def exposed_seconds(sent: Sent, step_s: float, num_gpus: int, links: Links) -> f
     """Return the time of a step in which GPUs wait for an exchange.
 
     Averages go round in a ring, which moves ``2 (n - 1) / n`` of the bytes over each link; windows
-    are collected from all, ``n - 1`` times those of one.
+    and embeddings are collected from all, ``n - 1`` times those of one.
     """
     ring = 2 * (num_gpus - 1) / num_gpus
     times = [links.seconds(ring * num_bytes, num_gpus) for num_bytes in sent.buckets]
     hidden = sum(times[:-1])
     late = max(0.0, hidden - BACKWARD * step_s) + (times[-1] if times else 0.0)
-    if sent.windows:
-        late += links.seconds(sent.windows * (num_gpus - 1), num_gpus)
+    for num_bytes in filter(None, (sent.windows, sent.contrast)):
+        late += links.seconds(num_bytes * (num_gpus - 1), num_gpus)
     return late
 
 
@@ -124,7 +128,9 @@ class Counter:
     """
 
     def __init__(self) -> None:
-        self.sent = Sent([], 0)
+        self.sent = Sent([])
+        self.is_updating = False
+        """Whether the optimiser steps, which collects windows; before, the contrast collects."""
 
     def average(self, state: None, bucket: GradBucket) -> Future[Tensor]:
         """Average a bucket of gradients, as DDP does."""
@@ -132,12 +138,15 @@ class Counter:
         return default_hooks.allreduce_hook(state, bucket)  # type: ignore[arg-type]
 
     @contextmanager
-    def watch_windows(self) -> Iterator[None]:
+    def watch_collecting(self) -> Iterator[None]:
         """Count what is collected from all processes."""
         collect = getattr(dist, ALL_GATHER)
 
         def counted(every: Tensor, own: Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            self.sent.windows += own.nbytes
+            if self.is_updating:
+                self.sent.windows += own.nbytes
+            else:
+                self.sent.contrast += own.nbytes
             return collect(every, own, *args, **kwargs)
 
         vars(dist)[ALL_GATHER] = counted
@@ -164,7 +173,15 @@ def main() -> None:
     print(f"\n{describe(options.device)}, {options.network}, crops of {options.size}^3")
     if options.device == "cpu":
         print("Times of processes that share CPU cores: they say nothing of GPUs; bytes do.")
-    names = ("update", "processes", "steps_per_s", "cpu_s_per_step", "buckets", "sent_mb")
+    names = (
+        "update",
+        "processes",
+        "steps_per_s",
+        "cpu_s_per_step",
+        "buckets",
+        "sent_mb",
+        "contrast_mb",
+    )
     print_table(names, [tuple(row[name] for name in names) for row in rows])
     predicted: list[dict[str, Any]] = []
     if options.device == "cuda" or options.step_ms:
@@ -183,7 +200,7 @@ def predict(
     predicted = []
     for update in [update for update in many if update in alone]:
         step_s = 1e-3 * options.step_ms if options.step_ms else 1 / alone[update]["steps_per_s"]
-        sent = Sent(many[update]["bucket_bytes"], many[update]["window_bytes"])
+        sent = Sent(*(many[update][f"{part}_bytes"] for part in ("bucket", "window", "contrast")))
         for num in GPUS:
             late = exposed_seconds(sent, step_s, num, links)
             predicted.append(
@@ -216,16 +233,18 @@ def measure(case: Case, num_processes: int, num_steps: int) -> dict[str, Any]:
             torch.load(Path(folder) / f"{rank}.pt", weights_only=True)
             for rank in range(num_processes)
         ]
-    buckets, windows = results[0]["buckets"], results[0]["windows"]
+    buckets, windows, contrast = (results[0][part] for part in ("buckets", "windows", "contrast"))
     return {
         "update": case.update,
         "processes": num_processes,
         "steps_per_s": 1 / max(result["wall_s"] for result in results),
         "cpu_s_per_step": sum(result["cpu_s"] for result in results) / num_processes,
         "buckets": len(buckets),
-        "sent_mb": (sum(buckets) + windows) / 1e6,
+        "sent_mb": (sum(buckets) + windows + contrast) / 1e6,
+        "contrast_mb": contrast / 1e6,
         "bucket_bytes": buckets,
         "window_bytes": windows,
+        "contrast_bytes": contrast,
     }
 
 
@@ -237,7 +256,7 @@ def run_process(
     torch.set_num_threads(1)
     if case.device == "cuda":
         torch.cuda.set_device(rank)
-    ours = Ours(case)  # before there are other processes, which it would wait for
+    ours = Ours(case, gather=True)  # before there are other processes, which it would wait for
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     backend = "nccl" if case.device == "cuda" else "gloo"
     dist.init_process_group(backend, rank=rank, world_size=num_processes)
@@ -248,13 +267,13 @@ def run_process(
         ddp = DistributedDataParallel(module, **options)
         ddp.register_comm_hook(None, counter.average)
         module = ddp
-    with counter.watch_windows():
+    with counter.watch_collecting():
         for _ in range(2):  # DDP sorts its buckets anew after the first step
-            _run(ours, module)
-        counter.sent = Sent([], 0)
+            _run(ours, module, counter)
+        counter.sent = Sent([])
         start, cpu = _now(case.device), time.process_time()
         for _ in range(num_steps):
-            _run(ours, module)
+            _run(ours, module, counter)
         wall_s, cpu_s = _now(case.device) - start, time.process_time() - cpu
     num = len(counter.sent.buckets) // num_steps
     result = {
@@ -262,14 +281,17 @@ def run_process(
         "cpu_s": cpu_s / num_steps,
         "buckets": counter.sent.buckets[:num],
         "windows": counter.sent.windows // num_steps,
+        "contrast": counter.sent.contrast // num_steps,
     }
     torch.save(result, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def _run(ours: Ours, module: nn.Module) -> None:
+def _run(ours: Ours, module: nn.Module, counter: Counter) -> None:
+    counter.is_updating = False
     ours.optimizer.zero_grad()
     module().backward()
+    counter.is_updating = True
     ours.optimizer.step()
 
 

@@ -15,6 +15,8 @@ from brainmvp_lightning.randomness import CountedRandom
 
 BLOCK_SIZE, RATIO = 8, 0.875  # section 3.1
 
+Precision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -39,7 +41,7 @@ class Case:
     shape: tuple[int, int, int] = (240, 240, 155)
     rescale: Rescale = "minmax"
     update: Update = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     compile: bool = False
     checkpointing: bool = False
     device: str = "cpu"
@@ -71,13 +73,14 @@ class Case:
             "key": keys,
             "weight": torch.full((self.batch,), 1 / self.batch, device=self.device),
             "num_studies": self.batch,
+            "capacity": self.batch,  # as from a loader
             "study": [f"study-{row}" for row in range(self.batch)],
             "faults": [],
         }
         num_blocks = (self.size // BLOCK_SIZE) ** 3
         # As in `GridBlocks.draw`, so that both rivals hide the same blocks.
         first, second = (
-            CountedRandom(keys).uniform(num_blocks, view).argsort(dim=1, stable=True).cpu()
+            CountedRandom(keys).uniform(num_blocks, view).argsort(dim=1, stable=True)
             for view in ("cross_modal", "template")
         )
         return batch, Places((first, second), modality.tolist(), corners.tolist())

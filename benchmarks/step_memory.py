@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import re
@@ -32,6 +33,7 @@ def peak_gib(name: str, case: Case, num_threads: int) -> float | None:
 
 
 def _allocated(name: str, case: Case) -> float | None:
+    free_memory()  # of what has run before
     peak = None
     try:
         rival = RIVALS[name](case)
@@ -42,8 +44,18 @@ def _allocated(name: str, case: Case) -> float | None:
     except torch.OutOfMemoryError:
         print(f"the device does not hold a step of {name} at batch {case.batch}")
     rival = None  # type: ignore[assignment]
-    torch.cuda.empty_cache()
+    free_memory()
     return peak
+
+
+def free_memory() -> None:
+    """Give back what rivals held that nobody names any more.
+
+    A task and its trainer name each other, so that only the collector finds them.
+    """
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _resident(name: str, case: Case, num_threads: int) -> float:

@@ -9,7 +9,7 @@ import torch
 from published_network import PlainDecoder, PlainUniFormer, Sizes
 from published_step import contrast
 from roofline import Work, work_of
-from step_case import Case
+from step_case import Case, Precision
 from step_rivals import Ours, Published, Rival
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,21 +27,23 @@ class Part:
     Attributes:
         name: What it is.
         rivals: How each rival runs it, by name.
-        work: What any implementation has to do.
+        works: What any implementation has to do, with numbers as wide as those of each rival.
         prepare: What to run before each turn of a rival, by name, without counting its time.
     """
 
     name: str
     rivals: Mapping[str, Run]
-    work: Work
+    works: Mapping[str, Work]
     prepare: Mapping[str, Run] = field(default_factory=dict)
 
 
-def network_works(case: Case, sizes: Sizes) -> dict[str, tuple[tuple[int, ...], Work]]:
+def network_works(
+    case: Case, sizes: Sizes, precision: Precision
+) -> dict[str, tuple[tuple[int, ...], Work]]:
     """Return for each stage, and the decoder, the shape of its input and its work in a step."""
     with torch.device("meta"):
         encoder, decoder = PlainUniFormer(sizes), PlainDecoder(sizes)
-    num_bytes = 2 if case.precision == "bf16" else FLOAT
+    num_bytes = 2 if precision == "bf16" else FLOAT
     works: dict[str, tuple[tuple[int, ...], Work]] = {}
     side, channels = case.size, 1
     for level, stage in enumerate([*encoder.stages, decoder]):
@@ -56,23 +58,36 @@ def network_works(case: Case, sizes: Sizes) -> dict[str, tuple[tuple[int, ...], 
 def parts_of(case: Case, ours: Ours, published: Published) -> Iterator[Part]:
     """Yield the parts of a step in their order, each with its backward pass."""
     yield _views(case, ours, published)
-    works = network_works(case, published.module.sizes)
-    theirs = published.module.encoder.stages
-    for level, plain in enumerate(theirs):
+    sizes = published.module.sizes
+    rivals: dict[str, Rival] = {"ours": ours, "published": published}
+    counted = {n: network_works(case, sizes, rival.precision) for n, rival in rivals.items()}
+    shapes = {layers: shape for layers, (shape, _) in counted["ours"].items()}
+
+    def works(layers: str) -> dict[str, Work]:
+        return {name: of_rival[layers][1] for name, of_rival in counted.items()}
+
+    for level, plain in enumerate(published.module.encoder.stages):
         name = f"stage {level + 1}"
         stage = ours.task.backbone.get_submodule(f"stages.{level}")
-        yield _network(name, {"ours": (stage, ours), "published": (plain, published)}, *works[name])
+        stages: dict[str, tuple[nn.Module, Rival]] = {
+            "ours": (stage, ours),
+            "published": (plain, published),
+        }
+        yield _network(name, stages, shapes[name], works(name))
     decoders: dict[str, tuple[nn.Module, Rival]] = {
         "ours": (_Halves(_OfLast(ours.decoder)), ours),
         "published": (_Halves(published.module.decoder), published),
     }
-    yield _network("decoder", decoders, *works["decoder"])
-    yield _loss(case, ours, published, works["decoder"][0])
+    yield _network("decoder", decoders, shapes["decoder"], works("decoder"))
+    yield _loss(case, ours, published, shapes["decoder"])
     yield _optimizer(case, ours, published)
 
 
 def _network(
-    name: str, modules: Mapping[str, tuple[nn.Module, Rival]], shape: tuple[int, ...], work: Work
+    name: str,
+    modules: Mapping[str, tuple[nn.Module, Rival]],
+    shape: tuple[int, ...],
+    works: Mapping[str, Work],
 ) -> Part:
     """Run layers and their backward pass on random maps, each in its own layout."""
     rivals: dict[str, Run] = {}
@@ -83,7 +98,7 @@ def _network(
             given = given.contiguous(memory_format=torch.channels_last_3d)
         rivals[rival] = _forward_and_backward(module, owner, given.requires_grad_())
         prepare[rival] = _forget(module, given)
-    return Part(name, rivals, work, prepare)
+    return Part(name, rivals, works, prepare)
 
 
 def _forward_and_backward(module: nn.Module, owner: Rival, given: Tensor) -> Run:
@@ -139,7 +154,7 @@ def _views(case: Case, ours: Ours, published: Published) -> Part:
         },
         # Each view reads an image and what fills it, and is written; the gradient is read, and
         # written where the crop was.
-        Work(0, FLOAT * 8 * case.num_crop_voxels),
+        _same(Work(0, FLOAT * 8 * case.num_crop_voxels)),
         {name: rival.optimizer.zero_grad for name, rival in rivals.items()},
     )
 
@@ -176,7 +191,7 @@ def _loss(case: Case, ours: Ours, published: Published, shape: tuple[int, ...]) 
     return Part(
         "loss",
         {"ours": run_ours, "published": run_published},
-        Work(0, FLOAT * num_values),
+        _same(Work(0, FLOAT * num_values)),
         {"ours": forget, "published": forget},
     )
 
@@ -197,7 +212,7 @@ def _optimizer(case: Case, ours: Ours, published: Published) -> Part:
     return Part(
         "optimizer",
         {"ours": ours.optimizer.step, "published": published.optimizer.step},
-        work,
+        _same(work),
         {"ours": lambda: prepare(ours), "published": lambda: prepare(published)},
     )
 
@@ -227,4 +242,9 @@ def view_parts(ours: Ours, published: Published) -> Iterator[Part]:
             name: lambda run=run, rival=rival: run(rival)  # type: ignore[misc]
             for name, rival in rivals.items()
         }
-        yield Part(stretch, runs, Work(), prepare)
+        yield Part(stretch, runs, _same(Work()), prepare)
+
+
+def _same(work: Work) -> dict[str, Work]:
+    """Return what both do in float32."""
+    return {"ours": work, "published": work}

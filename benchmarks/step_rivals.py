@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import partial
 
 import lightning.pytorch as pl
 import torch
 from published_network import Sizes
 from published_step import PublishedStep
-from step_case import BLOCK_SIZE, RATIO, Case
+from step_case import BLOCK_SIZE, RATIO, Case, Precision
 from torch import Tensor, nn
 
 from brainmvp_lightning.backbones.registry import BACKBONES
@@ -33,11 +33,17 @@ STEP = StepInfo(step=0, max_steps=1, epoch=0, max_epochs=1, is_training=True)
 
 
 class Ours:
-    """Our step: the task's own method, network and optimiser, without a loop around them."""
+    """Our step: the task's own method, network and optimiser, without a loop around them.
 
-    def __init__(self, case: Case) -> None:
+    Args:
+        case: How it runs.
+        gather: Whether the contrast is over all processes; the published one is over each alone.
+    """
+
+    def __init__(self, case: Case, *, gather: bool = False) -> None:
         torch.manual_seed(0)
         self.case = case
+        self.precision = case.precision
         self.batch, _ = case.draw()
         self.task = PretrainTask(
             backbone=BACKBONES.get(case.network),
@@ -46,7 +52,7 @@ class Ours:
                 masking=GridBlocks(BLOCK_SIZE, RATIO),
                 cross_modal=ReconstructionHead,
                 contrast=partial(
-                    InfoNCEHead, temperature=TEMPERATURE, embedding="flattened", gather=False
+                    InfoNCEHead, temperature=TEMPERATURE, embedding="flattened", gather=gather
                 ),
                 templates=TemplateOptions(
                     shape=case.shape, rescale=case.rescale, update=case.update
@@ -72,8 +78,7 @@ class Ours:
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the precision of the forward pass."""
-        is_half = self.case.precision == "bf16"
-        return torch.autocast(self.case.device, torch.bfloat16, enabled=is_half)
+        return _autocast(self)
 
     def view_images(self) -> tuple[Tensor, Tensor]:
         """Return the cross-modal and the template view."""
@@ -98,16 +103,24 @@ class Ours:
         """Return the dense gradient of the templates, if one is made."""
         return self.templates.values.grad
 
-    def volumes(self) -> Tensor:
-        """Return the templates as images, ``s x y z``."""
-        return self.templates.volumes()
+    @torch.no_grad()
+    def learned(self) -> Tensor:
+        """Return a copy of the templates as they are learned, not rescaled, ``s x y z``."""
+        self.templates.settle()
+        return self.templates.values.clone()
 
 
 class Published:
-    """The published step, with weights of ours once it was given some."""
+    """The published step, with weights of ours once it was given some.
 
-    def __init__(self, case: Case) -> None:
+    Args:
+        case: How it runs, but for its own precision.
+        precision: Of the forward pass; the published one is full.
+    """
+
+    def __init__(self, case: Case, *, precision: Precision = "fp32") -> None:
         self.case = case
+        self.precision = precision
         self.batch, self.places = case.draw()
         backbone = BACKBONES.get(case.network)(1)
         if not isinstance(backbone, UniFormer):
@@ -132,8 +145,8 @@ class Published:
         self.module.templates.copy_(ours.templates.values)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Return the precision of the forward pass, which is full."""
-        return nullcontext()
+        """Return the precision of the forward pass."""
+        return _autocast(self)
 
     def view_images(self) -> tuple[Tensor, Tensor]:
         """Return the cross-modal and the template view."""
@@ -141,7 +154,8 @@ class Published:
 
     def forward(self) -> dict[str, Tensor]:
         """Return the terms of the loss."""
-        return self.module.losses(self.batch["image"], *self.view_images())
+        with self.autocast():
+            return self.module.losses(self.batch["image"], *self.view_images())
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Return the parameters of the network by name."""
@@ -153,16 +167,18 @@ class Published:
         """Return the dense gradient of the templates."""
         return self.module.templates.grad
 
-    @torch.no_grad()
-    def volumes(self) -> Tensor:
-        """Return the templates as images, ``s x y z``."""
-        size = self.module.templates.shape[1:]
-        every = range(len(self.module.templates))
-        return torch.stack([self.module.crop(index, (0, 0, 0), size) for index in every])
+    def learned(self) -> Tensor:
+        """Return a copy of the templates as they are learned, not rescaled, ``s x y z``."""
+        return self.module.templates.detach().clone()
 
 
 Rival = Ours | Published
 RIVALS: dict[str, type[Ours] | type[Published]] = {"ours": Ours, "published": Published}
+
+
+def _autocast(rival: Rival) -> AbstractContextManager[None]:
+    is_half = rival.precision == "bf16"
+    return torch.autocast(rival.case.device, torch.bfloat16, enabled=is_half)
 
 
 def run_step(rival: Rival) -> dict[str, Tensor]:

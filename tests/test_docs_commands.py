@@ -10,10 +10,11 @@ import pytest
 
 from brainmvp_lightning.cli import COMMANDS, main
 from brainmvp_lightning.commands.parsing import TeachingParser
+from tests.docs.pages import PAGES, all_blocks
+from tests.docs.pages import blocks as find_blocks
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / ".github").glob("**/*.md")))
-CALL = re.compile(r"(?:^|next: |')(brainmvp [^'\n]+)", re.MULTILINE)
+CALL = re.compile(r"(?:^|next: |')(brainmvp (?!\w+:)[^'\n]+)", re.MULTILINE)  # no error messages
 
 
 class Parsed(BaseException):
@@ -22,8 +23,8 @@ class Parsed(BaseException):
 
 def blocks(text: str) -> Iterator[str]:
     """Yield the code blocks of a page, lines that go on in one piece."""
-    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        yield re.sub(r"\\\n\s*", "", block)
+    for block in find_blocks(text, ""):
+        yield re.sub(r"\\\n\s*", "", block.text)
 
 
 def spans(text: str) -> list[str]:
@@ -42,21 +43,30 @@ def calls(text: str) -> list[str]:
     return found + [call for call in in_prose if " -" in call and "..." not in call]
 
 
+def write_files(call: str, folder: Path) -> None:
+    """Put into a folder what a call reads: configurations, those of runs, blocks that are files."""
+    (folder / "configs").symlink_to(ROOT / "configs")
+    for kind, name in re.findall(r"runs/(\w+)/(\w+)/config\.yaml", call):
+        for shipped in (ROOT / "configs" / kind).glob(f"**/{name}.yaml"):
+            run = folder / "runs" / kind / name
+            run.mkdir(parents=True)
+            (run / "config.yaml").write_text(shipped.read_text())
+    for block in all_blocks():
+        if block.file and block.file.removesuffix(".py") in call:
+            (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.file).write_text(block.text)
+    if "-c plan.yaml" in call:  # what `brainmvp plan -o` writes has these parts
+        plan = "trainer: {precision: bf16-mixed}\ndata: {init_args: {batch_size: 3}}\n"
+        (folder / "plan.yaml").write_text(plan)
+
+
 def fault(call: str, folder: Path, patch: pytest.MonkeyPatch) -> str:
     """Return why the program refuses a call, which is parsed in `folder` and goes no further.
 
     Shipped configurations are those of this checkout. The ``config.yaml`` of a run is the file
-    that the run was started with.
+    that the run was started with. Blocks of pages that are named as files are there.
     """
-    (folder / "configs").symlink_to(ROOT / "configs")
-    for name in re.findall(r"runs/finetune/(\w+)/config\.yaml", call):
-        for shipped in (ROOT / "configs" / "finetune").glob(f"*/{name}.yaml"):
-            run = folder / "runs" / "finetune" / name
-            run.mkdir(parents=True)
-            (run / "config.yaml").write_text(shipped.read_text())
-    if "-c plan.yaml" in call:  # what `brainmvp plan -o` writes has these parts
-        plan = "trainer: {precision: bf16-mixed}\ndata: {init_args: {batch_size: 3}}\n"
-        (folder / "plan.yaml").write_text(plan)
+    write_files(call, folder)
     patch.chdir(folder)
     parse, depth = TeachingParser.parse_args, 0
 
@@ -82,11 +92,9 @@ def fault(call: str, folder: Path, patch: pytest.MonkeyPatch) -> str:
 
 
 def all_calls() -> list[Any]:
-    return [
-        pytest.param(call, id=f"{page.name}: {call[:60]}")
-        for page in PAGES
-        for call in dict.fromkeys(calls(page.read_text()))
-    ]
+    """Each call once, with the first page that has it."""
+    pages = {call: page for page in reversed(PAGES) for call in calls(page.read_text())}
+    return [pytest.param(call, id=f"{pages[call].name}: {call[:60]}") for call in pages]
 
 
 @pytest.mark.parametrize("call", all_calls())
@@ -102,7 +110,8 @@ def test_the_program_takes_each_call(
 
 def test_the_pages_show_every_command_of_the_program() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
-    named = set(re.findall(r"\bbrainmvp (\w+)", "\n".join([*blocks(text), *spans(text)])))
+    code = "\n".join([*blocks(text), *spans(text)])
+    named = set(re.findall(r"^brainmvp (?:--import \w+ )?(\w+)", code, re.MULTILINE))
     assert named - set(COMMANDS) == set()
     assert set(COMMANDS) - {"validate", "demo"} <= named
     assert {"fit", "test", "predict", "segment", "prepare", "doctor", "experiment", "weights"} <= {
@@ -156,6 +165,7 @@ sbatch --wrap 'brainmvp prepare --config a.yaml \\
 brainmvp is a program.
 ```
 4 errors; next: brainmvp prepare --config a.yaml
+brainmvp fit: error: no
 ```
 """
     assert calls(page) == [

@@ -17,10 +17,10 @@ ROWS = (
     {"volumes"},
     {"phantom", "backbones", "masking", "losses", "weights", "evaluation"},
     {"heads", "adapters", "preprocessing"},
-    {"methods", "doctor", "experiments"},
+    {"methods", "doctor", "experiments", "sweeps", "reports"},
     {"inference"},
     {"tasks", "datamodules"},
-    {"callbacks"},
+    {"callbacks", "loggers", "testing"},
     {"commands"},
     {"cli"},
     {"__main__"},
@@ -35,6 +35,8 @@ TORCH_FREE = (
     "doctor",
     "evaluation",
     "experiments",
+    "sweeps",
+    "reports",
 )
 
 

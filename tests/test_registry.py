@@ -5,13 +5,15 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import types
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from brainmvp_lightning.backbones.base import Backbone
 from brainmvp_lightning.backbones.registry import BACKBONES
-from brainmvp_lightning.registry import Registry, UnknownNameError
+from brainmvp_lightning.registry import Registry, UnknownNameError, foreign_distributions
 
 
 class Shape:
@@ -58,6 +60,38 @@ def test_only_members_of_the_kind_are_taken(shapes: Registry[Shape]) -> None:
         shapes.add("number", int)  # type: ignore[arg-type]
 
 
+def test_a_class_that_cannot_be_built_is_refused_with_what_it_lacks() -> None:
+    class Unfinished(Backbone):
+        pass
+
+    with pytest.raises(TypeError, match=r"Unfinished lacks forward; see .*base\.Backbone"):
+        BACKBONES.add("unfinished", Unfinished)
+    with pytest.raises(TypeError, match="is no class but 3; name a subclass of"):
+        BACKBONES.add("unfinished", 3)  # type: ignore[arg-type]
+
+
+def test_a_plugin_may_have_both_decorator_and_entry_point(
+    shapes: Registry[Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("acme_shapes")
+    monkeypatch.setitem(sys.modules, "acme_shapes", module)
+    module.Circle = shapes.register("circle")(type("Circle", (Shape,), {}))  # type: ignore[attr-defined]
+    shapes._load_plugin(EntryPoint("circle", "acme_shapes:Circle", shapes.package))
+    assert [plugin.value for plugin in shapes.plugins()] == ["acme_shapes:Circle"]
+    assert foreign_distributions(shapes) == {"acme_shapes": ""}
+
+
+def test_a_plugin_that_ends_the_program_is_left_out(
+    shapes: Registry[Shape], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "acme_exit.py").write_text("raise SystemExit('no licence')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.warns(UserWarning, match=r"'circle' of acme_exit .* SystemExit: no licence"):
+        shapes._load_plugin(EntryPoint("circle", "acme_exit:Circle", shapes.package))
+    assert [plugin.fault for plugin in shapes.plugins()] == ["SystemExit: no licence"]
+    assert foreign_distributions(shapes) == {}
+
+
 def test_an_unknown_name_is_answered_with_the_nearest(shapes: Registry[Shape]) -> None:
     shapes.add("circle", Shape)
     shapes.add("square", Shape)
@@ -67,6 +101,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(shapes: Registry[Shape]) -
     assert str(caught.value) == message
     assert isinstance(caught.value, AttributeError)
     assert isinstance(caught.value, LookupError)
+    with pytest.raises(UnknownNameError, match=r"'zig'.*square\); a part of others needs its"):
+        shapes.get("zig")
 
 
 def test_an_alias_is_importable_and_pickles() -> None:
@@ -131,6 +167,7 @@ def test_an_installed_plugin_is_listed_and_a_broken_one_named(
     assert fresh.get("acme_conv")(1, width=4).feature_channels == (4,)  # type: ignore[call-arg]
 
 
+@pytest.mark.slow
 def test_the_program_lists_a_plugin(plugin_folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "brainmvp_lightning", "list", "backbones"],

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 class ExactBatchNorm3d(nn.BatchNorm3d):
     """Batch norm of ``b c x y z`` that keeps the layout of its input."""
@@ -36,4 +38,6 @@ class ExactGroupNorm(nn.GroupNorm):
 def _on_contiguous(norm: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     is_channels_last = x.is_contiguous(memory_format=torch.channels_last_3d)
     layout = torch.channels_last_3d if is_channels_last else torch.contiguous_format
-    return norm(x.contiguous()).contiguous(memory_format=layout)
+    # In half precision these kernels sum up the gradients of weights and biases too coarsely.
+    done = norm(x.contiguous().float() if x.dtype in HALF else x.contiguous()).to(x.dtype)
+    return done.contiguous(memory_format=layout)

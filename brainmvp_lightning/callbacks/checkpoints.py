@@ -10,6 +10,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 
@@ -157,9 +158,8 @@ class SaveRunConfig(SaveConfigCallback):
         name = "config.yaml" if stage == "fit" else f"config_{getattr(stage, 'value', stage)}.yaml"
         folders = {Path(trainer.default_root_dir)}
         # Not trainer.log_dir: that asks all processes, and the others are not here.
-        log_dir = getattr(trainer.logger, "log_dir", None)
-        if log_dir:
-            folders.add(Path(log_dir))
+        tables = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+        folders.update(Path(table.log_dir) for table in tables[:1])
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
             self.parser.save(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
@@ -14,7 +15,26 @@ _SHOWN = ("train/total", "val/total", "val/dice", "val/auc")
 
 def progress_bar() -> ProgressBar:
     """Return a rich bar where standard output is a terminal, else one line an epoch."""
-    return RichProgressBar() if sys.stdout.isatty() else EpochLines()
+    return TrainingBar() if sys.stdout.isatty() else EpochLines()
+
+
+class TrainingBar(RichProgressBar):
+    """A bar whose losses are read from the device as often as they are logged.
+
+    Each reading waits for all that the device has been asked to do.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: dict[str, Any] = {}
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """Return what the bar shows."""
+        known: Any = trainer
+        is_due = trainer.global_step % max(1, known.log_every_n_steps) == 0
+        if is_due or not trainer.training or not self._shown:
+            self._shown = super().get_metrics(trainer, pl_module)
+        return self._shown
 
 
 class EpochLines(ProgressBar):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_lightning.volumes.atomic import write_bytes
 
 
 def draw_slices(
@@ -48,8 +54,7 @@ def draw_slices(
                 0.03, 0.03, labels[i], color="white", fontsize=7, transform=grid[i, 0].transAxes
             )
     figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.3 / (1.7 * len(rows) + 0.3), 0.02, 0.02)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, facecolor="black")
+    _save(figure, path)
 
 
 # Colours of label values 1, 2, ...: told apart by people with any colour vision (Okabe and Ito).
@@ -101,5 +106,101 @@ def draw_overlay(
     )  # fmt: skip
     figure.suptitle(title, color="white", fontsize=9)
     figure.subplots_adjust(0.01, 0.1, 0.99, 0.87, 0.02, 0.02)
+    _save(figure, path)
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnCase:
+    """A slice of a study.
+
+    Attributes:
+        image: ``x y``, scaled to [0, 1].
+        truth: Annotated regions, ``r x y``, bool.
+        prediction: Regions that a network sees, ``r x y``, bool.
+        dice: Of the whole study.
+        modality: What the image is.
+    """
+
+    image: NDArray[np.float32]
+    truth: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
+    dice: float
+    modality: str
+
+
+def draw_cases(cases: Sequence[DrawnCase], path: Path, *, regions: Sequence[str]) -> None:
+    """Draw image, annotation and prediction of some studies, one in a row.
+
+    The outline of what is annotated is repeated in white over the prediction. Small regions are
+    drawn over larger ones, which may hold them.
+
+    Args:
+        cases: Slices of studies.
+        path: PNG file to write; its folder is made.
+        regions: Names of the regions.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    height = 2.4 * len(cases) + 0.6
+    figure = Figure(figsize=(6.6, height), facecolor="black")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(cases), 3, squeeze=False)
+    colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(regions))]
+    order = _largest_first(cases)
+    for row, case in zip(grid, cases, strict=True):
+        _draw_case(row, case, colours, order)
+    for axes, title in zip(grid[0], ("image", "annotation", "prediction"), strict=True):
+        axes.set_title(title, color="white", fontsize=9)
+    figure.legend(
+        handles=[Patch(color=colours[n], label=regions[n]) for n in range(len(regions))],
+        loc="lower center", ncol=min(6, len(regions)), fontsize=8, frameon=False,
+        labelcolor="white",
+    )  # fmt: skip
+    figure.subplots_adjust(0.01, 0.35 / height, 0.99, 1 - 0.25 / height, 0.02, 0.02)
+    _save(figure, path)
+
+
+def _draw_case(row: Any, case: DrawnCase, colours: Sequence[str], order: Sequence[int]) -> None:  # noqa: ANN401 - axes
+    for axes, filled in zip(row, (None, case.truth, case.prediction), strict=True):
+        low, high = np.percentile(case.image, (1, 99.5))
+        limits = {"vmin": low, "vmax": max(high, low + 1e-6)}
+        axes.imshow(case.image.T, cmap="gray", origin="lower", **limits)
+        axes.set_axis_off()
+        if filled is not None:
+            _paint(axes, filled, colours, order)
+    if case.truth.any():
+        outline = case.truth.any(axis=0).T
+        for colour, width in (("black", 1.8), ("white", 0.8)):  # seen on any grey
+            row[2].contour(outline, levels=[0.5], colors=colour, linewidths=width)
+    for axes, text in ((row[0], case.modality), (row[2], f"Dice {case.dice:.2f}")):
+        axes.text(0.03, 0.03, text, color="white", fontsize=8, transform=axes.transAxes)
+
+
+def _paint(
+    axes: Any,  # noqa: ANN401 - axes
+    regions: NDArray[np.bool_],
+    colours: Sequence[str],
+    order: Sequence[int],
+) -> None:
+    from matplotlib.colors import to_rgb
+
+    shown = np.zeros((*regions.shape[1:], 4))
+    for region in order:
+        shown[regions[region]] = (*to_rgb(colours[region]), 0.6)
+    axes.imshow(shown.swapaxes(0, 1), origin="lower")
+
+
+def _largest_first(cases: Sequence[DrawnCase]) -> list[int]:
+    """Return the regions by annotated size, over all cases; by predicted size among equals."""
+    truth = np.sum([case.truth.sum(axis=(1, 2)) for case in cases], axis=0)
+    prediction = np.sum([case.prediction.sum(axis=(1, 2)) for case in cases], axis=0)
+    return [int(region) for region in np.lexsort((-prediction, -truth))]
+
+
+def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - a figure
+    content = io.BytesIO()
+    figure.savefig(content, dpi=110, facecolor="black", format="png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, facecolor="black")
+    write_bytes(path, content.getvalue())

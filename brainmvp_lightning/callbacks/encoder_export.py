@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import platform
 import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import lightning
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from brainmvp_lightning import __version__
+from brainmvp_lightning.callbacks.run_facts import plugins, versions
 from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
 from brainmvp_lightning.inference.card import encoder_card
 from brainmvp_lightning.inference.components import component_spec
 from brainmvp_lightning.tasks.sharding import whole_state
 from brainmvp_lightning.volumes.atomic import write_bytes
 from brainmvp_lightning.weights.export import write_weights
+from brainmvp_lightning.weights.sharing import shareable
 from brainmvp_lightning.weights.sources import pretrained_source
 
 FILE = "encoder.safetensors"
@@ -32,6 +30,7 @@ class EncoderExport(Callback):
 
     The manifest holds the preparation recipe, the modality order and geometry of the templates,
     the networks with all options, versions and a licence note; ``encoder.md`` says it in words.
+    Absolute paths are shortened to names, for these files are made to be shared.
 
     Args:
         licence_note: Terms of the data that the weights were learned from.
@@ -100,22 +99,18 @@ class EncoderExport(Callback):
                 "in_channels": backbone.in_channels,
                 "feature_channels": list(backbone.feature_channels),
                 "strides": list(backbone.strides),
-                **_constructor(pl_module),
+                **shareable(_constructor(pl_module)),
             },
-            "configuration": _plain(pl_module.hparams),
-            "recipe": _plain(getattr(cache, "recipe", {})),
+            "configuration": shareable(pl_module.hparams),
+            "recipe": shareable(getattr(cache, "recipe", {})),
             "recipe_hash": getattr(cache, "recipe_hash", ""),
             "modalities": list(getattr(cache, "modalities", ())),
             **_seen(data),
-            "clip": {} if clip is None else _plain(asdict(clip)),
+            "clip": {} if clip is None else shareable(asdict(clip)),
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
-            "versions": {
-                "brainmvp_lightning": __version__,
-                "torch": torch.__version__,
-                "lightning": lightning.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": versions(),
+            "plugins": plugins(),
             "licence_note": self.licence_note,
         }
 
@@ -138,14 +133,3 @@ def _constructor(pl_module: pl.LightningModule) -> dict[str, Any]:
         return component_spec(pl_module.hparams["backbone"])
     except (KeyError, TypeError):
         return {}
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value
-    """Turn configuration values into what JSON can hold."""
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(k): _plain(v) for k, v in value.items() if k != "_instantiator"}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)

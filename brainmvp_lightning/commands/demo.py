@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from brainmvp_lightning.commands.demo_scores import DemoScores, score_demo
+from brainmvp_lightning.commands.demo_scores import DemoScores, score_demo, times
 from brainmvp_lightning.commands.demo_segmentation import (
     DemoFolders,
     Segmented,
@@ -117,8 +117,6 @@ def _fit(config: Path, cache: Path, run: Path, *more: str) -> list[str]:
         str(cache),
         "--trainer.default_root_dir",
         str(run),
-        "--trainer.logger.save_dir",
-        str(run),
         *more,
     ]
 
@@ -153,12 +151,11 @@ def summary_lines(
         "",
         f"done in {seconds / 60:.1f} minutes; on the validation studies, mean squared error:",
         f"  predicting the mean image         {scores.mean_image_mse:.5f}",
-        f"  reconstruction, holes: template   {scores.distillation_mse:.5f}"
-        f"   ({lower:.2f} x lower)",
+        f"  reconstruction, holes: template   {scores.distillation_mse:.5f}   ({times(lower)})",
         "of those that have a partner:",
         f"  predicting the mean image         {scores.partnered_mean_image_mse:.5f}",
         f"  reconstruction, holes: partner    {scores.cross_modal_mse:.5f}"
-        f"   ({partnered_lower:.2f} x lower)",
+        f"   ({times(partnered_lower)})",
         "correlation of each template with its modality's mean image (best other modality):",
         *(
             f"  {name:<6} {value:6.3f}   ({scores.rival_correlation[name]:.3f})"

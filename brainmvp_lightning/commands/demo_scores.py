@@ -138,6 +138,11 @@ def template_likeness(
     return own, rival
 
 
+def times(ratio: float) -> str:
+    """Return how many times lower an error is, or higher, given the other one divided by it."""
+    return f"{ratio:.2f} x lower" if ratio >= 1 else f"{1 / ratio:.2f} x higher"
+
+
 def _pearson(first: Tensor, second: Tensor) -> float:
     a, b = (volume.double() - volume.double().mean() for volume in (first, second))
     scale = float(a.norm() * b.norm())

@@ -93,8 +93,6 @@ def fine_tune(folders: DemoFolders, steps: int | None = None) -> Path:
             str(folders.cache),
             "--trainer.default_root_dir",
             str(run),
-            "--trainer.logger.save_dir",
-            str(run),
             *length,
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,10 +21,14 @@ TARGET = 0.9
 
 _WORDS = (
     "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "Triton Error [CUDA]: out of memory",
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
     "_STATUS_ALLOC_FAILED",
 )
+_OF_NCCL = re.compile(r"Cuda failure (\d+ )?'out of memory'")  # older versions give no number
 
 
 class MemoryFullError(RuntimeError):
@@ -51,7 +56,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out, of a GPU or of the machine."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+    if not isinstance(error, RuntimeError):
+        return False
+    text = str(error)
+    return any(words in text for words in _WORDS) or _OF_NCCL.search(text) is not None
 
 
 def remedy_for_training(run: Run) -> str:

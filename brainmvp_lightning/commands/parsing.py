@@ -2,72 +2,113 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-import yaml
 from jsonargparse import ArgumentParser
 
+from brainmvp_lightning.commands.parsing_files import (
+    ConfigError,
+    Written,
+    plain,
+    read_config,
+    read_text,
+)
+from brainmvp_lightning.commands.parsing_messages import (
+    Scene,
+    is_config,
+    options_of,
+    translate,
+)
 from brainmvp_lightning.registry import Registry
 
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+FLAGS = ("-h", "--help", "--print_config")
+"""Options without a value."""
 
 
 class TeachingParser(ArgumentParser):
-    """Parser that ends a wrong call with one sentence and hints; see `explain`."""
+    """Parser that ends a wrong call with one sentence and hints."""
 
     registries: tuple[Registry[Any], ...] = ()
     classes: tuple[type, ...] = ()
     """Classes that may be named beside the registered ones."""
+    homes: tuple[tuple[str, type], ...] = ()
+    """Full paths of options whose classes are known beforehand, for hints."""
+    program: str | None = None
+    """What errors call the command, if not by the name of the parser."""
     # Shared with the parsers of subcommands, which are other objects and see a part of the words.
     argv: ClassVar[list[str]] = []
+    written: ClassVar[list[Written]] = []
+    is_parsing: ClassVar[bool] = False
     # Classes inside classes get parsers of their own, which know neither names nor the command.
     outermost: ClassVar[TeachingParser | None] = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed through
+        # Parsers of classes inside classes are made from this class with its defaults: without
+        # this line a misspelt ``--model.optimizer.learning_rat`` would be taken for the option.
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
     def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Parse, and remember what the user wrote."""
+        if not self.exit_on_error or TeachingParser.is_parsing:  # of a subcommand or a class inside
+            return super().parse_args(args, *more, **kwargs)
+        TeachingParser.is_parsing = True
+        try:
+            self._remember(args)
+            return super().parse_args(args, *more, **kwargs)
+        finally:
+            TeachingParser.is_parsing = False
+
+    def _remember(self, args: Any) -> None:  # noqa: ANN401 - jsonargparse's
         TeachingParser.argv[:] = sys.argv[1:] if args is None else [str(word) for word in args]
         TeachingParser.outermost = self
-        self._check_configs(TeachingParser.argv)
-        return super().parse_args(args, *more, **kwargs)
+        try:
+            TeachingParser.written[:] = what_is_written(TeachingParser.argv)
+            self.check_written(TeachingParser.written)
+        except ConfigError as fault:
+            self.stop(str(fault))
+
+    def check_written(self, written: Sequence[Written]) -> None:
+        """Look at what the user wrote before it is parsed.
+
+        Raises:
+            ConfigError: If it cannot be meant.
+        """
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Write the explained message and exit with code 2."""
+        """Write one sentence for the message and exit with code 2."""
         del ex  # the message has its words already
-        outermost = TeachingParser.outermost
-        if not self.registries and outermost is not None and outermost is not self:
-            outermost.error(message)
-        words = set(_user_words(TeachingParser.argv))
-        names = {registry.kind: registry.names() for registry in self.registries}
-        names["class"] = [cls.__name__ for cls in self.classes]
-        options = {option for action in self._actions for option in _WORD.findall(action.dest)}
-        for registry in self.registries:
-            options.update(
-                option for name in registry.names() for option in _options(registry.get(name))
-            )
-        for cls in self.classes:
-            options.update(_options(cls))
-        self._stop(explain(message, words, names, options))
+        outermost = TeachingParser.outermost or self
+        outermost.stop(self._sentence(message, outermost))
 
-    def _check_configs(self, argv: list[str]) -> None:
-        for option, value in zip(argv, [*argv, ""][1:], strict=True):
-            name, equals, attached = option.partition("=")
-            text = attached if equals else value
-            if name not in ("-c", "--config") or text.lstrip().startswith("{") or not text:
-                continue
-            if not Path(text).is_file():
-                others = [str(path) for path in Path(text).parent.glob("*.yaml")]
-                close = difflib.get_close_matches(text, others, 2)
-                hint = f"; did you mean {_either(close)}?" if close else ""
-                self._stop(f"there is no configuration file {text}{hint}")
+    def _sentence(self, message: str, outermost: TeachingParser) -> str:
+        command = outermost._command_parser()
+        scene = Scene(
+            options=_options(self),
+            outer=_options(command),
+            written=TeachingParser.written,
+            argv=TeachingParser.argv,
+            registries=outermost.registries,
+            classes=outermost.classes,
+            homes=options_of(outermost.homes),
+        )
+        return translate(message, scene) or condense(message)
 
-    def _stop(self, text: str) -> NoReturn:
-        prog = self.prog.replace(" [options]", "")
+    def _command_parser(self) -> TeachingParser:
+        """Return the parser of the command that was called, which may be a part of this one."""
+        subcommands = getattr(self, "_subcommands_action", None)
+        known = subcommands.choices if subcommands is not None else {}
+        called = next((word for word in TeachingParser.argv if word in known), None)
+        found: TeachingParser = self if called is None else known[called]
+        return found
+
+    def stop(self, text: str) -> NoReturn:
+        """Say what is wrong with a call, and exit with code 2."""
+        prog = self.program or self._command_parser().prog.replace(" [options]", "")
         sys.stderr.write(f"{prog}: error: {text}\n(see {prog} --help)\n")
         raise SystemExit(2)
 
@@ -85,39 +126,48 @@ def make_parser(prog: str, description: str, *registries: Registry[Any]) -> Teac
         description: One sentence for the help.
         registries: Kinds of parts that the command's options may name; for hints.
     """
-    parser = TeachingParser(prog=prog, description=description, allow_abbrev=False)
+    parser = TeachingParser(prog=prog, description=description)
     parser.registries = registries
     parser.add_argument("--config", action="config", help="YAML file with the options below")
     return parser
 
 
-def explain(
-    message: str, words: set[str], names: Mapping[str, Iterable[str]], options: set[str]
-) -> str:
-    """Turn a parser's message into one sentence.
+def what_is_written(argv: Sequence[str]) -> list[Written]:
+    """Return the options of a command line with those of its files, in order.
 
-    The words that the message shares with what the user wrote, and that are no valid names, are
-    taken for misspelt; so the hint does not depend on how the parser words its messages.
-
-    Args:
-        message: What the parser says.
-        words: All words the user wrote, on the command line and in configuration files.
-        names: Registered names for each kind.
-        options: Names of all options.
+    Raises:
+        ConfigError: If a file cannot be used.
     """
-    valid = options.union(*(set(group) for group in names.values())) if names else options
-    suspects = [word for word in dict.fromkeys(_WORD.findall(message)) if word in words - valid]
-    for word in suspects:
-        for kind, group in names.items():
-            close = difflib.get_close_matches(word, group, n=2, cutoff=0.7)
-            if close:
-                listed = ", ".join(sorted(group))
-                return f"unknown {kind} {word!r}; did you mean {_either(close)}? (known: {listed})"
-    for word in suspects:
-        close = difflib.get_close_matches(word, options, n=2, cutoff=0.7)
-        if close and word not in options:
-            return f"unknown option {word!r}; did you mean {_either(close)}?"
-    return _condense(message)
+    found: list[Written] = []
+    for name, value in _pairs(argv):
+        if name in ("-c", "--config"):
+            is_text = value.lstrip().startswith("{")
+            found += read_text(value, "") if is_text else read_config(Path(value))
+        elif name.startswith("--"):
+            found.append(Written(plain(name.lstrip("-").rstrip("+")), value))
+    return found
+
+
+def positional_configs(words: Sequence[str]) -> list[str]:
+    """Return words in which each file that stands alone is given to ``--config``."""
+    result: list[str] = []
+    for word in words:
+        follows = bool(result) and result[-1].startswith("-") and "=" not in result[-1]
+        follows = follows and result[-1] not in FLAGS
+        if not follows and not word.startswith("-") and is_config(word):
+            result.append("--config")
+        result.append(word)
+    return result
+
+
+def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield options with their values; the value is empty if there is none."""
+    for word, after in zip(argv, [*argv, ""][1:], strict=True):
+        name, equals, value = word.partition("=")
+        if equals:
+            yield name, value
+        elif word.startswith("-") and after and not after.startswith("--"):
+            yield word, after
 
 
 def inner_reason(message: str) -> str:
@@ -127,31 +177,19 @@ def inner_reason(message: str) -> str:
     return found[1] if found else text
 
 
-def _either(names: list[str]) -> str:
-    return " or ".join(repr(name) for name in names)
-
-
-def _condense(message: str) -> str:
+def condense(message: str) -> str:
     """Put a message of several lines on one, without the parser's inner words."""
     text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(message.split()))
     text = re.sub(r"\btyping\.", "", text).replace('Parser key "', 'option "')
     return text if len(text) < 600 else text[:600] + " ..."
 
 
-def _options(cls: type) -> Iterable[str]:
-    return inspect.signature(cls).parameters
-
-
-def _user_words(argv: list[str]) -> Iterator[str]:
-    for argument in argv:
-        yield from _WORD.findall(argument)
-        path = Path(argument.partition("=")[2] if argument.startswith("--") else argument)
-        if path.suffix in (".yaml", ".yml") and path.is_file():
-            yield from _WORD.findall(_read(path))
-
-
-def _read(path: Path) -> str:
-    try:
-        return yaml.safe_dump(yaml.safe_load(path.read_text()))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return ""
+def _options(parser: ArgumentParser) -> dict[str, Any]:
+    """Return the type of each option of a parser, by its path."""
+    hidden = ("help", "print_shtab", "print_completion", "subcommand")
+    actions = [a for a in parser._actions if not str(a.dest).endswith(".help")]
+    return {
+        plain(str(action.dest)): getattr(action, "_typehint", None) or action.type
+        for action in actions
+        if action.dest not in hidden
+    }

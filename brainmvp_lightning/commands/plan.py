@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from brainmvp_lightning.commands import plan_report as report
-from brainmvp_lightning.commands.parsing import inner_reason
+from brainmvp_lightning.commands.out_of_memory import is_out_of_memory
+from brainmvp_lightning.commands.parsing import inner_reason, positional_configs
 from brainmvp_lightning.commands.plan_hardware import Hardware, find_hardware
 from brainmvp_lightning.commands.plan_inputs import Inputs, build_parts, check_words, read_inputs
 from brainmvp_lightning.commands.plan_memory import GIB, MemoryModel
@@ -24,7 +25,7 @@ from brainmvp_lightning.commands.plan_settings import (
     num_processes,
     proposals,
 )
-from brainmvp_lightning.commands.plan_trial import verify
+from brainmvp_lightning.commands.plan_trial import Measured, verify
 from brainmvp_lightning.commands.trainer import BrainMVPCLI
 from brainmvp_lightning.tasks.base import Task
 from brainmvp_lightning.tasks.rehearsal import Setting, prepare
@@ -55,8 +56,10 @@ class PlanCLI(BrainMVPCLI):
 
 def main(argv: list[str]) -> int:
     """Run the command; return 0 for a plan, 1 if nothing fits, 2 if the call is wrong."""
+    torch.set_float32_matmul_precision("high")  # as `fit` does, or what is timed is another step
     parser = _parser()
-    options, words = parser.parse_known_args(argv)
+    options, rest = parser.parse_known_args(argv)
+    words = positional_configs(rest)
     own = [name for action in parser._actions for name in action.option_strings]
     warnings.filterwarnings("ignore", "(?s).*(JsonargparseDeprecationWarning|deprecated in v4).*")
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
@@ -119,12 +122,13 @@ def _plan(cli: PlanCLI, options: argparse.Namespace) -> int:
     inputs = read_inputs(cli.config, task, datamodule)
     if options.effective_batch is not None:
         inputs = replace(inputs, effective=options.effective_batch)
-    processes = num_processes(inputs.effective, hardware.processes * inputs.num_nodes)
+    most = hardware.processes * inputs.num_nodes
+    processes = num_processes(inputs.effective, most, inputs.num_nodes)
     start = replace(inputs.setting, processes=processes)
     prepare(task, inputs.data, start, hardware.device)  # networks of a fine-tuning are built late
     choice = inputs.choice(start, task, "bf16-mixed" if hardware.device == "cuda" else None)
     model = MemoryModel(lambda: cli.build()[0], inputs.data, hardware.device, inputs.effective)
-    limit = options.target * hardware.memory
+    limit = options.target * hardware.free
     _say(_title(task, hardware, processes))
     del task  # its memory would be taken for that of a step
     chosen = choose(choice, model, limit)
@@ -137,8 +141,7 @@ def _plan(cli: PlanCLI, options: argparse.Namespace) -> int:
             "activations computed again and the smallest crop; use a smaller network or templates\n"
         )
         return 1
-    _finish(cli, options, hardware, inputs, model, chosen)
-    return 0
+    return _finish(cli, options, hardware, inputs, model, chosen)
 
 
 def choose(choice: Choice, model: MemoryModel, limit: float) -> Setting | None:
@@ -177,8 +180,8 @@ def _finish(
     inputs: Inputs,
     model: MemoryModel,
     chosen: Setting,
-) -> None:
-    """Report a proposal, try it if that is possible, and write it."""
+) -> int:
+    """Report a proposal, write it, and try it if that is possible; return 1 if it does not fit."""
     cost = model.count(chosen)
     workers = _workers(inputs, hardware, chosen.processes)
     _say(report.batch_line(inputs, chosen))
@@ -187,12 +190,22 @@ def _finish(
         f"{str(chosen.checkpointing).lower()}, compile {str(chosen.compile).lower()}, "
         f"num_workers {workers}"
     )
-    limit = options.target * hardware.memory
-    _say(*report.memory_lines(cost, model.reserve, hardware, limit))
+    _say(*report.memory_lines(cost, model.reserve, hardware, options.target * hardware.free))
+    if options.output is not None:  # before the trial, which the machine may not survive
+        on_cpu = str(cli.config.trainer.accelerator) == "cpu"
+        text = report.overlay(chosen, hardware, inputs, workers, on_cpu=on_cpu)
+        options.output.write_text(text, encoding="utf-8")
+        _say(f"written: {options.output}; brainmvp fit -c CONFIG -c {options.output}")
     if hardware.is_here and options.verify:
-        device = torch.device(hardware.device)
-        measured = verify(cli.build()[0], inputs, chosen, device)
-        _say(report.verify_line(measured, model.exact(chosen)))
+        measured = _tried(cli, inputs, chosen, hardware)
+        if measured is None:
+            sys.stderr.write(
+                "brainmvp plan: the proposal does not fit for real: memory ran out in its first "
+                f"steps, of {hardware.free / GIB:.1f} GiB that were free; plan again with --target "
+                f"below {options.target:g}\n"
+            )
+            return 1
+        _say(report.verify_line(measured, model.exact(measured.setting)))
         how = f"measured on this {hardware.name}, data not waited for"
         _say(*report.time_lines(inputs, chosen, measured.seconds, how))
     elif hardware.device == "cuda":
@@ -200,11 +213,17 @@ def _finish(
         _say(*report.time_lines(inputs, chosen, seconds, how))
     else:
         _say("time of a step: not known without --verify")
-    if options.output is not None:
-        on_cpu = str(cli.config.trainer.accelerator) == "cpu"
-        text = report.overlay(chosen, hardware, inputs, workers, on_cpu=on_cpu)
-        options.output.write_text(text, encoding="utf-8")
-        _say(f"written: {options.output}; brainmvp fit -c CONFIG -c {options.output}")
+    return 0
+
+
+def _tried(cli: PlanCLI, inputs: Inputs, chosen: Setting, hardware: Hardware) -> Measured | None:
+    """Return what real steps took; None if memory ran out."""
+    try:
+        return verify(cli.build()[0], inputs, chosen, torch.device(hardware.device))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None
 
 
 def _workers(inputs: Inputs, hardware: Hardware, processes: int) -> int | str:

@@ -31,7 +31,7 @@ class Rates:
     bandwidth: float
 
 
-# By gigabytes of memory. Source: NVIDIA's data sheets of these cards.
+# By gigabytes of memory on the data sheet. Source: NVIDIA's data sheets of these cards.
 DATA_SHEETS = {
     24: Rates("A10", 125e12, 62.5e12, 0.6e12),
     40: Rates("A100 40 GB", 312e12, 156e12, 1.555e12),
@@ -39,6 +39,9 @@ DATA_SHEETS = {
     80: Rates("A100 80 GB", 312e12, 156e12, 2.039e12),
     141: Rates("H200", 989e12, 494e12, 4.8e12),
 }
+
+SEEN = 0.92
+"""Least part of that number that a card reports in GiB: 44.4 GiB are an L40S, 139.8 an H200."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Hardware:
         processes: GPUs, or 1.
         cores: Of the CPU.
         is_here: Whether a step can be tried.
+        taken: Bytes of `memory` that cannot be had, since others hold them.
     """
 
     device: str
@@ -60,6 +64,12 @@ class Hardware:
     processes: int
     cores: int
     is_here: bool
+    taken: float = 0.0
+
+    @property
+    def free(self) -> float:
+        """Bytes of one GPU, or of the machine, that can be had."""
+        return self.memory - self.taken
 
 
 def find_hardware(
@@ -83,14 +93,22 @@ def find_hardware(
         here = torch.cuda.device_count()
         if (gpus or 0) > here:
             raise ValueError(f"--gpus {gpus}, but there are {here}; name theirs with --gpu-mem")
-        properties = torch.cuda.get_device_properties(0)
-        return Hardware("cuda", properties.name, properties.total_memory, gpus or here, cores, True)
+        properties, number = torch.cuda.get_device_properties(0), gpus or here
+        total = properties.total_memory
+        taken = max(_taken(device) for device in range(number))
+        return Hardware("cuda", properties.name, total, number, cores, True, taken)
     if gpus is not None:
         raise ValueError(
             f"--gpus {gpus}, but trainer.accelerator is cpu; set it to gpu, or name the memory of "
             "other GPUs with --gpu-mem"
         )
     return Hardware("cpu", "CPU", free_memory(), 1, cores, True)
+
+
+def _taken(device: int) -> float:
+    """Return the bytes of a GPU that are not free, other than those kept for our own tensors."""
+    free, total = torch.cuda.mem_get_info(device)
+    return float(total - free - torch.cuda.memory_reserved(device))
 
 
 def free_memory() -> float:
@@ -120,6 +138,10 @@ def resident_memory(name: str = "VmRSS") -> int:
 
 
 def data_sheet(gib: float) -> Rates:
-    """Return the data sheet of the largest card that has no more memory, or of the smallest."""
-    smaller = [size for size in DATA_SHEETS if size <= gib + 1]
+    """Return the data sheet of the largest card that has no more memory, or of the smallest.
+
+    A card of 80 gigabytes reports 79 GiB, one of 141 only 139.8: what is named on a data sheet and
+    what a card reports both find it.
+    """
+    smaller = [size for size in DATA_SHEETS if SEEN * size <= gib]
     return DATA_SHEETS[max(smaller, default=min(DATA_SHEETS))]

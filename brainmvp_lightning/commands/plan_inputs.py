@@ -80,7 +80,7 @@ def read_inputs(config: Any, task: Task, datamodule: Any) -> Inputs:  # noqa: AN
             f"trainer.precision {precision} cannot be planned; use {', '.join(PRECISIONS)}"
         )
     nodes = int(trainer.num_nodes or 1)
-    given = _num_devices(trainer.devices)
+    given = num_devices(trainer.devices)
     setting = Setting(
         batch_size=options.batch_size,
         accumulation=trainer.accumulate_grad_batches or 1,
@@ -129,7 +129,7 @@ def check_words(words: list[str], own: list[str]) -> None:
             )
 
 
-def _num_devices(devices: Any) -> int | None:  # noqa: ANN401 - what Lightning takes
+def num_devices(devices: Any) -> int | None:  # noqa: ANN401 - what Lightning takes
     """Return how many processes a node has; None if that is left to the machine."""
     if isinstance(devices, list):
         return len(devices)

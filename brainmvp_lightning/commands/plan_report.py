@@ -43,8 +43,11 @@ def memory_lines(cost: StepCost, reserve: int, hardware: Hardware, limit: float)
     lines += [f"  {name:<12}{size / GIB:8.2f}  {how}" for name, size, how in rows]
     total = cost.peak + reserve
     verdict = "fits" if total <= limit else "does not fit"
+    there = f"{hardware.memory / GIB:.1f}, "
+    if hardware.taken:
+        there += f"{hardware.free / GIB:.1f} of them free, "
     lines.append(
-        f"  {'peak':<12}{total / GIB:8.2f}  of {hardware.memory / GIB:.1f}, of which "
+        f"  {'peak':<12}{total / GIB:8.2f}  of {there}of which "
         f"{limit / GIB:.1f} may be used (the rest is left to fragments): {verdict}"
     )
     return lines
@@ -75,10 +78,14 @@ def batch_line(inputs: Inputs, chosen: Setting) -> str:
     )
     if inputs.effective != own.effective_batch:
         text = f"asked for, not {text}"
-    return (
+    line = (
         f"effective batch {inputs.effective} = {text}, "
         f"as {chosen.batch_size} x {chosen.accumulation} x {chosen.processes}"
     )
+    together, configured = (each.batch_size * each.processes for each in (chosen, own))
+    if together > configured:
+        line += f"; norms and contrast see {together} studies at a time, not {configured}"
+    return line
 
 
 def estimated_seconds(cost: StepCost, setting: Setting, gib: float) -> tuple[float, str]:
@@ -86,8 +93,11 @@ def estimated_seconds(cost: StepCost, setting: Setting, gib: float) -> tuple[flo
     rates = data_sheet(gib)
     flops = rates.half if setting.precision in MIXED else rates.single
     share = EFFICIENCY
-    seconds = setting.accumulation * seconds_of(cost.works, share * flops, share * rates.bandwidth)
-    return seconds, (
+    of_batch, of_update = (
+        seconds_of(works, share * flops, share * rates.bandwidth)
+        for works in (cost.works, cost.update)
+    )
+    return setting.accumulation * of_batch + of_update, (
         f"an estimate, never measured: {num_flops(cost.works) / 1e12:.2f} TFLOP a batch, rates of "
         f"the data sheet of an {rates.name} ({flops / 1e12:.0f} TFLOP/s, "
         f"{rates.bandwidth / 1e12:.2f} TB/s) at an assumed {share:.0%}, not compiled, data not "
@@ -110,9 +120,9 @@ def time_lines(inputs: Inputs, chosen: Setting, seconds: float, how: str) -> lis
 
 
 def verify_line(measured: Measured, modelled: int) -> str:
-    """Return how far a real step was from the model."""
+    """Return how far a real step was from the model of the same step."""
     return (
-        f"verified by real steps: peak {measured.peak / GIB:.2f} GiB measured, "
+        f"verified by real steps on one process: peak {measured.peak / GIB:.2f} GiB measured, "
         f"{modelled / GIB:.2f} modelled, ratio {measured.peak / modelled:.2f}"
     )
 
@@ -126,6 +136,8 @@ def overlay(
         "accumulate_grad_batches": chosen.accumulation,
         "precision": chosen.precision,
     }
+    if inputs.num_nodes > 1:  # which may have been named on the command line only
+        trainer["num_nodes"] = inputs.num_nodes
     if hardware.device == "cuda" and on_cpu:
         trainer["accelerator"] = "gpu"
     content = {

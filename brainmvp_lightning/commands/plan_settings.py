@@ -37,20 +37,32 @@ def divisors(number: int) -> list[int]:
     return [part for part in range(1, number + 1) if number % part == 0]
 
 
-def num_processes(effective: int, most: int) -> int:
-    """Return the most processes, up to `most`, that can share a batch evenly."""
-    return max(part for part in divisors(effective) if part <= most)
+def num_processes(effective: int, most: int, nodes: int = 1) -> int:
+    """Return the most processes, up to `most`, that can share a batch evenly, all nodes alike.
+
+    Raises:
+        ValueError: If the batch cannot be shared by the nodes.
+    """
+    if effective % nodes:
+        below = effective // nodes * nodes
+        near = [number for number in (below, below + nodes) if number > 0]
+        raise ValueError(
+            f"{nodes} nodes cannot share {effective} studies evenly; set --effective-batch to "
+            f"{' or '.join(map(str, near))}, or trainer.num_nodes to a divisor of {effective}"
+        )
+    return max(nodes * part for part in divisors(effective // nodes) if nodes * part <= most)
 
 
 def batches(choice: Choice) -> list[tuple[int, int]]:
     """Return batch and accumulation, the largest batch first.
 
     No batch is larger, over all processes, than the configured one: norms and contrast see the
-    studies of one batch.
+    studies of one batch. If there are more processes than it has studies, one study each is left.
     """
     group = choice.effective // choice.configured.accumulation
     pairs = [(choice.share // part, part) for part in divisors(choice.share)]
-    return [pair for pair in pairs if pair[0] * choice.configured.processes <= group]
+    kept = [pair for pair in pairs if pair[0] * choice.configured.processes <= group]
+    return kept or pairs[-1:]
 
 
 def proposals(choice: Choice) -> Iterator[Setting]:

@@ -19,6 +19,8 @@ class Measured:
 
     seconds: float
     peak: int
+    setting: Setting
+    """How it was run."""
 
 
 def verify(task: Task, inputs: Inputs, setting: Setting, device: torch.device) -> Measured:
@@ -49,7 +51,7 @@ def verify(task: Task, inputs: Inputs, setting: Setting, device: torch.device) -
         free, total = torch.cuda.mem_get_info(device)
         unused = torch.cuda.memory_reserved(device) - torch.cuda.max_memory_allocated(device)
         peak = total - free - unused  # with the context, and what others hold
-    return Measured(sorted(seconds)[len(seconds) // 2], peak)
+    return Measured(sorted(seconds)[len(seconds) // 2], peak, alone)
 
 
 def _reset_peak() -> None:

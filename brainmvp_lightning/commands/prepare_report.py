@@ -110,5 +110,10 @@ def _outcome(summary: Summary, cache: Path, seconds: float) -> str:
         )
     if not summary.num_new:
         return f"nothing to do: cache {cache} is complete and up to date"
+    if summary.num_new > summary.num_studies:  # some came to nothing; the list above says why
+        return (
+            f"prepared {summary.num_studies} of {summary.num_new} studies in {seconds:.1f} s into "
+            f"{cache}"
+        )
     noun = "study" if summary.num_new == 1 else "studies"
     return f"prepared {summary.num_new} {noun} in {seconds:.1f} s into {cache}"

@@ -6,25 +6,30 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
 import lightning.pytorch as pl
 import torch
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from brainmvp_lightning.backbones.registry import BACKBONES
 from brainmvp_lightning.callbacks.case_tables import CaseTables
+from brainmvp_lightning.callbacks.case_volumes import CaseVolumes
 from brainmvp_lightning.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, SaveRunConfig
 from brainmvp_lightning.callbacks.console import progress_bar
 from brainmvp_lightning.callbacks.encoder_export import EncoderExport
 from brainmvp_lightning.callbacks.interruption import SaveOnSignal
+from brainmvp_lightning.callbacks.overlays import OverlayPictures
 from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
 from brainmvp_lightning.callbacks.prediction_writer import PredictionWriter
+from brainmvp_lightning.callbacks.run_record import RunRecord
 from brainmvp_lightning.commands.out_of_memory import (
     MemoryFullError,
     Run,
@@ -32,8 +37,18 @@ from brainmvp_lightning.commands.out_of_memory import (
     remedy_for_training,
     remedy_for_volumes,
 )
-from brainmvp_lightning.commands.parsing import TeachingParser, inner_reason
+from brainmvp_lightning.commands.parsing import TeachingParser, inner_reason, positional_configs
+from brainmvp_lightning.commands.parsing_files import Written
 from brainmvp_lightning.commands.plan_inputs import build_parts
+from brainmvp_lightning.commands.sweep_folder import follow_agent
+from brainmvp_lightning.commands.trainer_checks import (
+    OTHER_NETWORK,
+    check_classes,
+    check_machine,
+    check_numbers,
+    option_homes,
+    other_network,
+)
 from brainmvp_lightning.datamodules.base import StudyDataModule
 from brainmvp_lightning.datamodules.classification import ClassificationDataModule
 from brainmvp_lightning.datamodules.journey import ResumeError
@@ -42,6 +57,9 @@ from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
 from brainmvp_lightning.datamodules.segmentation import SegmentationDataModule
 from brainmvp_lightning.datamodules.whole_volume import WholeVolumeDataModule
 from brainmvp_lightning.heads.registry import HEADS
+from brainmvp_lightning.loggers.choosing import loggers_of
+from brainmvp_lightning.loggers.place import RunPlace, next_version
+from brainmvp_lightning.loggers.registry import LOGGERS
 from brainmvp_lightning.masking.registry import MASKING
 from brainmvp_lightning.methods.registry import METHODS
 from brainmvp_lightning.tasks.base import SetupError, Task
@@ -67,20 +85,26 @@ SHIPPED = (
     BestCheckpoint,
     LastCheckpoint,
     CaseTables,
+    CaseVolumes,
     PredictionWriter,
     EncoderExport,
+    OverlayPictures,
     ReconstructionPictures,
     SaveOnSignal,
     TemplatePictures,
-    CSVLogger,
 )
 
 
 class TrainerParser(TeachingParser, LightningArgumentParser):
     """Lightning's parser with errors that teach."""
 
-    registries = (BACKBONES, MASKING, HEADS, METHODS)
+    registries = (BACKBONES, MASKING, HEADS, METHODS, LOGGERS)
     classes = (*SHIPPED, AdamWOptions, pl.Trainer)
+    homes = option_homes(SHIPPED, registries)
+
+    def check_written(self, written: Sequence[Written]) -> None:
+        """See that task and data are named by class, in one of several files at least."""
+        check_classes(written)
 
 
 class BrainMVPCLI(LightningCLI):
@@ -88,6 +112,8 @@ class BrainMVPCLI(LightningCLI):
 
     ``seed_everything`` is also the seed of the data module, so that one number fixes a run.
     """
+
+    prog = "brainmvp"
 
     def __init__(self, args: list[str], *, run: bool = True) -> None:
         for registry in TrainerParser.registries:
@@ -108,14 +134,33 @@ class BrainMVPCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
         """Return a parser whose errors teach."""
         kwargs.setdefault("dump_header", [f"lightning.pytorch=={lightning.__version__}"])
-        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("prog", self.prog)
         parser = TrainerParser(**kwargs)
         parser.add_argument("-c", "--config", action="config", help="YAML file; may be repeated")
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
         """Parse the words we are given, whatever those of the process are."""
-        self.config = parser.parse_args(nulls_as_configs(args))
+        self.config = parser.parse_args(nulls_as_configs(positional_configs(args)))
+        follow_agent(self.config)
+        command = self.config.get("subcommand")
+        options = self.config[command] if command else self.config
+        try:
+            check_numbers(options)
+            if command:
+                self.check_here(options)
+        except ValueError as error:
+            if command is None:
+                raise
+            _stop(command, error)
+
+    def check_here(self, options: Any) -> None:  # noqa: ANN401 - options of a command
+        """See that this machine has what is asked for.
+
+        Raises:
+            ValueError: If it has not.
+        """
+        check_machine(options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Make the seed of the run the seed of the data."""
@@ -124,19 +169,45 @@ class BrainMVPCLI(LightningCLI):
         )
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> pl.Trainer:
-        chosen = any(isinstance(callback, ProgressBar) for callback in config["callbacks"] or ())
+        own = config["callbacks"] or []
+        own = own if isinstance(own, list) else [own]  # one may be named without brackets
+        chosen = any(isinstance(callback, ProgressBar) for callback in own)
         if not chosen and config.get("enable_progress_bar") is not False:
             callbacks = [*callbacks, progress_bar()]
-        for kind in (CaseTables, PredictionWriter):  # results are written, asked for or not
-            if not any(isinstance(callback, kind) for callback in config["callbacks"] or ()):
+        results = (CaseTables, CaseVolumes, PredictionWriter)
+        for kind in results:  # they are written, asked for or not
+            if not any(isinstance(callback, kind) for callback in own):
                 callbacks = [*callbacks, kind()]
+        place = self._place(config)
+        if self.subcommand == "fit":
+            callbacks = [*callbacks, RunRecord(dict(place.configuration or {}))]
+        config["logger"] = loggers_of(config["logger"], place)
         return super()._instantiate_trainer(config, callbacks)
+
+    def _place(self, config: Any) -> RunPlace:  # noqa: ANN401 - options of a trainer
+        """Return where the loggers of this start write, and what they are told."""
+        folder = Path(config["default_root_dir"] or ".")
+        checkpoint = self._get(self.config, "ckpt_path")
+        is_fit = self.subcommand == "fit"
+        goes_on = checkpoint not in (None, "last") or last_checkpoint(folder).exists()
+        return RunPlace(
+            folder=folder,
+            version=next_version(folder),
+            continues=not is_fit or (checkpoint is not None and goes_on),
+            configuration=self.resolved() if is_fit else {},
+        )
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the resolved configuration of the command as plain values."""
+        parser, config = self._parser(self.subcommand), self.config
+        text = parser.dump(config[self.subcommand] if self.subcommand else config, skip_none=False)
+        return dict(yaml.safe_load(text))
 
     def instantiate_classes(self) -> None:
         """Build task, data and trainer; a value that cannot be used ends the call in a sentence."""
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError, OSError, CacheError) as error:
+        except (ValueError, TypeError, OSError, CacheError, MisconfigurationException) as error:
             _stop(self.subcommand or "", error)
 
     def _parse_ckpt_path(self) -> None:
@@ -246,17 +317,23 @@ def main(argv: list[str]) -> int:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
     try:
         BrainMVPCLI(argv)
-    except (ResumeError, SetupError, WeightsError) as error:
+    except (ResumeError, SetupError, WeightsError, MisconfigurationException) as error:
         _stop(argv[0], error)
     except MemoryFullError as error:
         sys.stderr.write(f"brainmvp {argv[0]}: error: {error}\n")
         return 1
     except RuntimeError as error:
         # torch's own signal handler may be the first to notice, in the middle of a step.
+        if str(error).startswith(OTHER_NETWORK):
+            _stop(argv[0], ValueError(other_network(str(error))))
         if not isinstance(error, WorkerKilledError) and "DataLoader worker" not in str(error):
             raise
         sys.stderr.write(f"brainmvp {argv[0]}: error: {WORKER_KILLED}\n")
         return 1
+    except ValueError as error:
+        if "val_check_interval" not in str(error):  # known once the batches are counted
+            raise
+        _stop(argv[0], error)
     return 0
 
 

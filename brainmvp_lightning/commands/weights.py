@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from brainmvp_lightning.weights.export import write_weights
 from brainmvp_lightning.weights.load import LoadReport, match_tensors
 from brainmvp_lightning.weights.published import Translation, detect_layout, translate
 from brainmvp_lightning.weights.published_facts import encoder_options, release_manifest
-from brainmvp_lightning.weights.reading import read_tensors
+from brainmvp_lightning.weights.reading import read_content, read_tensors
 from brainmvp_lightning.weights.sources import WeightSource, file_of, open_source
 from brainmvp_lightning.weights.transfer import TransferOptions, TransferReport, transfer
 
@@ -67,7 +68,8 @@ def main(argv: list[str]) -> int:
 def _usage() -> str:
     return (
         f"brainmvp weights: {SUMMARY}\n\n"
-        "usage: brainmvp weights inspect FILE [--for BACKBONE --modalities t1,flair]\n"
+        "usage: brainmvp weights inspect FILE [--configuration]\n"
+        "       brainmvp weights inspect FILE --for BACKBONE [--modalities t1,flair]\n"
         "       brainmvp weights import FILE --output OUT.safetensors [--licence-note TEXT]\n"
         "       brainmvp weights export FILE --output FOLDER [--format huggingface | monai]\n"
         "       brainmvp weights export FILE --output OUT.safetensors --format safetensors\n"
@@ -81,15 +83,20 @@ def _inspect(argv: list[str]) -> None:
     parser.add_argument("file", type=Path, help="file or folder of weights, a checkpoint, ...")
     parser.add_argument("--for", dest="backbone", type=str | None, help="backbone to compare with")
     parser.add_argument("--modalities", type=str, default="t1", help="its channels: t1,t1ce,...")
+    parser.add_argument(
+        "--configuration", action="store_true", help="print the configuration of a checkpoint, too"
+    )
     options = parser.parse_args(argv)
     path: Path = options.file
     source = _source(path)
-    tensors = read_tensors(file_of(path))
+    content = read_content(file_of(path))
+    tensors = content.tensors
     header = ("tensor", "shape", "type")
     _write_columns([header, *((name, _shape(t.shape), _dtype(t)) for name, t in tensors.items())])
     num_values = sum(tensor.numel() for tensor in tensors.values())
     _say(f"layout: {'unknown' if source is None else source.title}")
     _say(f"{len(tensors)} tensors, {num_values:,} values")
+    _say_run(content.facts, with_configuration=options.configuration)
     if source is None:
         return
     _say(f"network: {source.network}")
@@ -98,6 +105,20 @@ def _inspect(argv: list[str]) -> None:
         _say(f"manifest:\n{text}")
     if options.backbone is not None:
         _say(str(_fit(source, options.backbone, options.modalities.split(","))))
+
+
+def _say_run(facts: Mapping[str, Any], *, with_configuration: bool) -> None:
+    """Tell what a checkpoint knows of its run."""
+    if "run" in facts:
+        _say(f"run:\n{_indented(facts['run'])}")
+    if with_configuration:
+        known = facts.get("configuration", facts.get("hyper_parameters"))
+        _say("configuration:\n" + ("  not recorded" if known is None else _indented(known)))
+
+
+def _indented(facts: Any) -> str:  # noqa: ANN401 - plain values of a file
+    text = yaml.safe_dump(facts, sort_keys=False, default_flow_style=False)
+    return textwrap.indent(text.rstrip(), "  ")
 
 
 def _source(path: Path) -> WeightSource | None:

@@ -21,6 +21,7 @@ from brainmvp_lightning.inference.origins import check_origin
 from brainmvp_lightning.weights.errors import WeightsError
 from brainmvp_lightning.weights.export import write_weights
 from brainmvp_lightning.weights.load import match_tensors
+from brainmvp_lightning.weights.sharing import shareable
 from brainmvp_lightning.weights.sources import WeightSource, open_source
 
 LICENCE_NOTE = "terms follow the data the weights were learned from"
@@ -115,7 +116,7 @@ def _manifest(source: WeightSource) -> dict[str, Any]:
         "backbone": _describe(source),
         "recipe": description.get("recipe") or {},
         "clip": description.get("clip") or {},
-        "configuration": _json(known.get("configuration") or {}),
+        "configuration": shareable(known.get("configuration") or {}),
     }
     if "steps" in known:
         manifest["steps"] = known["steps"]

@@ -109,11 +109,12 @@ class Candidates:
             f"fewer than {self.choice.min_modalities} of the modalities {', '.join(modalities)}"
         )
         if not (faults == "").any():
-            raise self._nothing(f"{split} studies", faults)
+            raise self._nothing("studies" if split == "all" else f"{split} studies", faults)
         for fault, count in Counter(faults[faults != ""]).items():
             example = self.cache.studies.column("id")[places[faults == fault][0]]
+            kind = "" if split == "all" else f"{split} "
             warnings.warn(
-                f"{count} of {len(places)} {split} studies are left out, because they have "
+                f"{count} of {len(places)} {kind}studies are left out, because they have "
                 f"{fault} (such as {example})",
                 stacklevel=2,
             )

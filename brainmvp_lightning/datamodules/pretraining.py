@@ -177,6 +177,11 @@ class PretrainDataModule(StudyDataModule):
         studies = self.cache.studies
         members = np.flatnonzero(studies.column("split") == split)
         usable = members[count_modalities(studies, self._used_modalities())[members] >= needed]
+        if not len(members):
+            raise ValueError(
+                f"cache {self.cache_path} has no {split} studies; prepare it with other splits"
+                + (", or set trainer.limit_val_batches to 0" if split == "val" else "")
+            )
         if not len(usable):
             raise ValueError(
                 f"cache {self.cache_path} has {len(members)} {split} studies, none with at least "

@@ -19,7 +19,7 @@ def is_inside_step(trainer: pl.Trainer) -> bool:
 def has_ended_epoch(trainer: pl.Trainer) -> bool:
     """Tell whether all batches of the epoch are done, of a limited one too."""
     current: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-    return int(current.processed) >= int(trainer.num_training_batches)
+    return int(current.processed) >= trainer.num_training_batches  # infinite before a training
 
 
 def align(trainer: pl.Trainer, journey: Journey) -> None:
@@ -30,6 +30,9 @@ def align(trainer: pl.Trainer, journey: Journey) -> None:
     checkpoint had ended, without any data.
     """
     loop = trainer.fit_loop
+    total: Any = loop.epoch_loop.batch_progress.total
+    # A checkpoint from inside a step left its batch ready for ever, which Lightning does not mend.
+    total.ready = total.started = total.processed
     current: Any = loop.epoch_loop.batch_progress.current
     num_batches = int(trainer.num_training_batches)
     if journey.place == 0:

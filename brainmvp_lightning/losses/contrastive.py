@@ -118,9 +118,11 @@ def _insert(own: Tensor, rows: Tensor, start: int) -> Tensor:
 
 def _costs(first: Tensor, second: Tensor, counts: Tensor, temperature: float) -> Tensor:
     """Return the cost of telling the partner of each sample, mean of both directions, ``n``."""
-    # Half-precision products would lose what a small temperature magnifies.
+    # Products in half precision, or of the ten bits that a GPU keeps of float32 factors where
+    # trainings allow it, would lose what a small temperature magnifies.
+    wide = torch.float64 if first.is_cuda else first.dtype
     with torch.autocast(first.device.type, enabled=False):
-        logits = (first / temperature) @ second.T  # n n
+        logits = ((first / temperature).to(wide) @ second.T.to(wide)).to(first.dtype)  # n n
     # A finite stand-in for minus infinity, also when two are added: 0 * finite is 0, not NaN.
     lowest = torch.finfo(logits.dtype).min / 4
     logits = logits.masked_fill(~(counts[:, None] & counts), lowest)

@@ -63,7 +63,7 @@ class SegmentationLoss:
     def __call__(
         self, answers: Sequence[Tensor], label: Tensor, share: Tensor
     ) -> dict[str, Tensor]:
-        """Return the unweighted terms ``dice`` and ``cross_entropy``, and the weighted ``total``.
+        """Return the terms ``dice_loss`` and ``cross_entropy``, and their weighted ``total``.
 
         Args:
             answers: Logits ``b k x y z``, the true answer first, auxiliary ones after it.
@@ -88,7 +88,7 @@ class SegmentationLoss:
         else:
             errors = functional.cross_entropy(logits, label[:, 0].long(), reduction="none")
         return {
-            "dice": _weighted(dice, share),
+            "dice_loss": _weighted(dice, share),
             "cross_entropy": _weighted(errors.flatten(1).mean(dim=1), share),
         }
 
@@ -105,7 +105,7 @@ class SegmentationLoss:
 
     def _sum(self, terms: dict[str, Tensor]) -> Tensor:
         options = self.options
-        return options.dice * terms["dice"] + options.cross_entropy * terms["cross_entropy"]
+        return options.dice * terms["dice_loss"] + options.cross_entropy * terms["cross_entropy"]
 
 
 def soft_dice(claimed: Tensor, truth: Tensor, *, squared: bool) -> Tensor:

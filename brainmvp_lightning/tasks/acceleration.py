@@ -41,7 +41,7 @@ def accelerate(module: nn.Module, *, compile: bool | str, checkpointing: bool) -
     if not compile:
         return
     backend = "inductor" if compile is True else compile
-    _check_backend(backend)
+    check_backend(backend)
     config: Any = torch._dynamo.config
     config.cache_size_limit = max(config.cache_size_limit, MAX_GRAPHS)
     # This splits graphs that are larger than a bucket, which none is, and refuses checkpointing.
@@ -94,7 +94,12 @@ def _for_any_batch(compiled: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _check_backend(name: str) -> None:
+def check_backend(name: str) -> None:
+    """See that a backend of `torch.compile` is known.
+
+    Raises:
+        ValueError: If it is not; it names the nearest.
+    """
     known = torch._dynamo.list_backends(exclude_tags=())
     if name in known:
         return

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from brainmvp_lightning.batches import LabelledBatch, StudyBatch
 from brainmvp_lightning.randomness import sample_key
 from brainmvp_lightning.tasks.clipping import clip_gradients
+from brainmvp_lightning.tasks.optimisation import AdamWOptions
 from brainmvp_lightning.tasks.reduction import choose_defaults
 from brainmvp_lightning.tasks.sharding import (
     FullySharded,
@@ -35,6 +36,7 @@ class Task(pl.LightningModule):
         self.num_faults = 0
         """Files that could not be read since the start."""
         self._known_faults: set[str] = set()
+        self._sent_faults: tuple[int, Tensor] | None = None
         self.resumes = False
         """Whether the run goes on from a checkpoint, so that nothing has to be built for it."""
 
@@ -114,6 +116,16 @@ class Task(pl.LightningModule):
         seed: Any = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
         epoch, rank = self.current_epoch, self.global_rank
         torch.manual_seed(sample_key(seed, epoch, batch_idx, rank, "step"))
+        self._log_learning_rate()
+
+    def _log_learning_rate(self) -> None:
+        """Log the learning rate of the network; other groups keep their ratio to it."""
+        options: AdamWOptions | None = getattr(self, "optimizer_options", None)
+        if options is None or (self.global_step + 1) % self.log_interval():
+            return  # only when a line is due: a GPU is waited for
+        group = self.trainer.optimizers[0].param_groups[0]
+        rate = options.learning_rate * group["lr"] / group.get("initial_lr", group["lr"])
+        self.log("train/learning_rate", rate, batch_size=1)
 
     def log_interval(self) -> int:
         """Return the steps between two lines of a log."""
@@ -144,7 +156,18 @@ class Task(pl.LightningModule):
         for fault in batch["faults"]:
             self.report_fault(f"set aside: {fault}")
         if not self.trainer.predicting:  # a prediction takes no logs
-            self.log("data/faults", float(self.num_faults), batch_size=1)
+            self.log("data/faults", self._faults_on_device(), batch_size=1)
+
+    def _faults_on_device(self) -> Tensor:
+        """Return the count as a tensor that is only sent to a device when it has changed.
+
+        A number would be copied at each step, and the host would wait for the device each time.
+        """
+        known = self._sent_faults
+        if known is None or known[0] != self.num_faults or known[1].device != self.device:
+            count = torch.tensor(float(self.num_faults), device=self.device)
+            known = self._sent_faults = (self.num_faults, count)
+        return known[1]
 
     def report_fault(self, fault: str) -> None:
         """Count a fault; print it the first time."""

@@ -99,8 +99,9 @@ class LiveBytes(TorchDispatchMode):
         made = _tensors(result)
         for tensor in made:
             self._watch(tensor)
-        if made and not _is_view(func):
-            traffic = sum(tensor.nbytes for tensor in (*_tensors((args, kwargs)), *made))
+        changed = made or _written(func, args, kwargs)
+        if changed and not _is_view(func):
+            traffic = sum(tensor.nbytes for tensor in (*_tensors((args, kwargs)), *changed))
             self.works.append(Work(_flops(func, args, kwargs, result), traffic))
         return result
 
@@ -192,6 +193,15 @@ def _unchanged(tensor: Tensor) -> Tensor:
 
 def _tensors(tree: Any) -> list[Tensor]:  # noqa: ANN401 - anything
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:  # noqa: ANN401
+    """Return what an operation changes in place, such as that of an optimiser on many tensors."""
+    arguments = func._schema.arguments
+    given = {known.name: value for known, value in zip(arguments, args, strict=False)} | kwargs
+    infos = {known.name: known.alias_info for known in arguments}
+    names = [name for name, info in infos.items() if info is not None and info.is_write]
+    return _tensors([given.get(name) for name in names])
 
 
 def _is_view(func: Any) -> bool:  # noqa: ANN401 - an operation

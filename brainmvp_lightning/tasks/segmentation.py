@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -25,6 +26,23 @@ from brainmvp_lightning.tasks.means import CaseMeans
 from brainmvp_lightning.tasks.rows import scored_rows
 from brainmvp_lightning.tasks.scoring import StudyScorer
 from brainmvp_lightning.volumes.errors import VolumeError
+
+
+@dataclass(frozen=True, eq=False)
+class SeenCase:
+    """What a validation saw in a study.
+
+    Attributes:
+        row: Its row in the batch.
+        truth: Annotated regions in the stored box, ``r x y z``, bool.
+        prediction: Regions that the network sees, alike.
+        dice: Mean over the regions.
+    """
+
+    row: int
+    truth: Tensor
+    prediction: Tensor
+    dice: float
 
 
 class SegmentationTask(FineTuneTask):
@@ -109,11 +127,16 @@ class SegmentationTask(FineTuneTask):
         """Begin to count."""
         self._means = CaseMeans()
 
-    def validation_step(self, batch: VolumeBatch, batch_idx: int) -> None:
-        """Score a whole volume on its prepared grid."""
+    def validation_step(self, batch: VolumeBatch, batch_idx: int) -> dict[str, list[SeenCase]]:
+        """Score a whole volume on its prepared grid.
+
+        Returns:
+            What was seen in each study under ``cases``, for callbacks.
+        """
         del batch_idx
         self.report_faults(batch)
         description = self.scored.description
+        cases = []
         for row in scored_rows(batch):
             probabilities = self.predict_row(batch, row, batch["present"][row])
             prediction = answer_regions(probabilities, description)
@@ -122,6 +145,8 @@ class SegmentationTask(FineTuneTask):
             for name, score in zip(description.region_names, scores.tolist(), strict=True):
                 self._means.add(f"dice_{name}", score)
             self._means.add("dice", float(scores.mean()))
+            cases.append(SeenCase(row, truth, prediction, float(scores.mean())))
+        return {"cases": cases}
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean over all cases of all processes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.autograd.graph import _engine_run_backward
 
+from brainmvp_lightning.batches import Size
+from brainmvp_lightning.methods.learned_windows import LearnedWindows
 from brainmvp_lightning.tasks.base import Task
 from brainmvp_lightning.tasks.counting import (
     GPURules,
@@ -54,7 +56,9 @@ class StepCost:
     peak: int
     """Most bytes alive at a time."""
     works: tuple[Work, ...]
-    """Operations of one batch, forward and backward, and of the optimiser."""
+    """Operations of one batch, forward and backward."""
+    update: tuple[Work, ...]
+    """Operations of the optimiser, once a step."""
 
     @property
     def passing(self) -> int:
@@ -94,30 +98,25 @@ def _count(task: Task, data: Data, setting: Setting, device: str) -> StepCost:
     rules = GPURules() if device == "cuda" else nullcontext()
     with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as live:
         _replace_tensors(task)
-        parameters = list(task.parameters())
         batch = make_batch(data.suited(setting), setting, torch.device("cpu"))
         before = live.now
         optimizer = make_optimizer(task)
-        with rules:  # in the backward pass too, where checkpointing computes again
-            with autocast_step(setting, "cpu"):
-                loss = loss_of(task, batch)
-            _backward(loss)  # of a first step, which makes the moments
-        del loss
-        gradients = sum(p.grad.nbytes for p in parameters if p.grad is not None)
-        optimizer.step()
-        if not _keeps_gradients(setting):
-            optimizer.zero_grad()
+        windows = [_AllWindows(each, setting) for each in getattr(optimizer, "windows", ())]
+        gradients = _first_step(task, batch, optimizer, setting, rules)
         kept = gradients if _keeps_gradients(setting) else 0
         moments = live.now - before - kept
+        earlier = [each.of_earlier_batches() for each in windows]
         live.reset_peak()
         start = live.now
         own = frozenset(storages_of(_tensors_of(task))) | frozenset(storages_of(_in(batch)))
-        with rules:
+        with rules:  # in the backward pass too, where checkpointing computes again
             with autocast_step(setting, "cpu"), count_saved(own) as saved:
                 loss = loss_of(task, batch)
             activations = live.now - start
             _backward(loss)
+        num_works = len(live.works)
         optimizer.step()
+        del earlier
         templates = _template_bytes(task)
         in_batch = sum(storages_of(_in(batch)).values())
     return StepCost(
@@ -129,8 +128,57 @@ def _count(task: Task, data: Data, setting: Setting, device: str) -> StepCost:
         activations=activations,
         saved=saved.total,
         peak=live.peak,
-        works=tuple(live.works),
+        works=tuple(live.works[:num_works]),
+        update=tuple(live.works[num_works:]),
     )
+
+
+def _first_step(
+    task: Task,
+    batch: dict[str, Any],
+    optimizer: torch.optim.Optimizer,
+    setting: Setting,
+    rules: AbstractContextManager[Any],
+) -> int:
+    """Do the step that makes the moments; return the bytes of gradients, kept or not."""
+    with rules:
+        with autocast_step(setting, "cpu"):
+            loss = loss_of(task, batch)
+        _backward(loss)
+    gradients = sum(p.grad.nbytes for p in task.parameters() if p.grad is not None)
+    optimizer.step()
+    if not _keeps_gradients(setting):
+        optimizer.zero_grad()
+    return gradients
+
+
+class _AllWindows:
+    """Lets the optimiser have the windows of all processes and batches, of which one is counted.
+
+    Args:
+        windows: Templates that learn by windows.
+        setting: Says how many batches there are in a step.
+    """
+
+    def __init__(self, windows: LearnedWindows, setting: Setting) -> None:
+        self._exchange, self._setting = windows._exchange, setting
+        self._num_bytes = 0
+        object.__setattr__(windows, "_exchange", self._of_all)
+
+    def of_earlier_batches(self) -> Tensor:
+        """Return as many bytes as batches accumulated before keep: windows and gradients."""
+        return torch.empty(
+            2 * (self._setting.accumulation - 1) * self._num_bytes, dtype=torch.uint8
+        )
+
+    def _of_all(self, taken: list[Any], size: Size) -> tuple[Tensor, Tensor]:
+        numbers, gradients = self._exchange(taken, size)
+        self._num_bytes = sum(part.crops.nbytes for part in taken)
+        of_all = self._setting.accumulation * self._setting.processes
+        # Where a run is counted that failed, its processes may be there already.
+        already = len(numbers) // sum(len(part.numbers) for part in taken)
+        times = max(1, of_all // already)
+        return numbers.repeat(times, 1), gradients.repeat(times, 1)
 
 
 def num_flops(works: tuple[Work, ...]) -> int:

@@ -158,5 +158,5 @@ def test_misspelt_adapter_inside_a_collection_names_the_nearest(
         main(["--source", "collection", "--source.sources", sources, "--cache", "y"])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert "unknown adapter 'bidz'; did you mean 'bids'?" in error
+    assert "unknown adapter 'bidz'; did you mean 'bids'" in error
     assert error.startswith("brainmvp prepare: error:")

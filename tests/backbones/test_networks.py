@@ -16,6 +16,7 @@ from brainmvp_lightning.backbones.uniformer import (
     UniFormerTiny,
 )
 from brainmvp_lightning.backbones.uniformer_blocks import drop_path
+from brainmvp_lightning.testing import check_backbone
 
 SMALL = {
     "uniformer": lambda channels, **options: UniFormer(
@@ -55,24 +56,8 @@ def on_meta(cls: type[Backbone], channels: int = 1) -> Backbone:
 
 
 @EACH
-@pytest.mark.parametrize("channels", [1, 4])
-def test_features_have_the_promised_shapes_on_a_non_cubic_image(
-    network: str, channels: int
-) -> None:
-    backbone = SMALL[network](channels)
-    x, y, z = (max(16, backbone.strides[-1]) * factor for factor in (1, 2, 3))
-    features = backbone(torch.rand(2, channels, x, y, z))
-    assert [tuple(level.shape) for level in features] == [
-        (2, width, x // stride, y // stride, z // stride)
-        for width, stride in zip(backbone.feature_channels, backbone.strides, strict=True)
-    ]
-
-
-@EACH
-def test_every_parameter_gets_a_gradient_from_the_last_level(network: str) -> None:
-    backbone = SMALL[network](1)
-    backbone(torch.rand(2, 1, 32, 32, 32))[-1].square().sum().backward()
-    assert [name for name, p in backbone.named_parameters() if p.grad is None] == []
+def test_the_contract_is_kept(network: str) -> None:
+    check_backbone(SMALL[network])
 
 
 @EACH
@@ -97,48 +82,6 @@ def test_layout_in_memory_does_not_change_features_or_gradients(
         results.append([*features, *(parameter.grad for parameter in backbone.parameters())])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-@EACH
-def test_a_converted_model_and_image_give_the_same_features(network: str) -> None:
-    torch.manual_seed(0)
-    backbone = SMALL[network](4).eval()
-    image = torch.rand(2, 4, 32, 32, 32)
-    plain = backbone(image)
-    backbone.to(memory_format=torch.channels_last_3d)
-    converted = backbone(image.contiguous(memory_format=torch.channels_last_3d))
-    for one, other in zip(plain, converted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-
-
-@EACH
-def test_state_dict_round_trip(network: str) -> None:
-    first, second = SMALL[network](1), SMALL[network](1)
-    first(torch.rand(2, 1, 32, 32, 32))  # moves running statistics
-    second.load_state_dict(first.state_dict())
-    image = torch.rand(1, 1, 32, 32, 32)
-    for one, other in zip(first.eval()(image), second.eval()(image), strict=True):
-        assert torch.equal(one, other)
-
-
-@EACH
-def test_bfloat16_autocast_stays_finite(network: str) -> None:
-    backbone = SMALL[network](1)
-    with torch.autocast("cpu", torch.bfloat16):
-        features = backbone(torch.rand(2, 1, 32, 32, 32))
-    features[-1].float().square().mean().backward()
-    assert all(level.isfinite().all() for level in features)
-    assert all(parameter.grad.isfinite().all() for parameter in backbone.parameters())
-
-
-@EACH
-@pytest.mark.parametrize(
-    ("shape", "message"),
-    [((1, 1, 32, 33, 32), "multiples of"), ((1, 2, 32, 32, 32), "takes images b 1 x y z")],
-)
-def test_a_wrong_image_is_refused(network: str, shape: tuple[int, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SMALL[network](1)(torch.rand(shape))
 
 
 @EACH_REGISTERED

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from matplotlib.image import imread
 from safetensors import safe_open
 
-from brainmvp_lightning.callbacks.console import EpochLines
+from brainmvp_lightning.callbacks.console import EpochLines, TrainingBar
 from brainmvp_lightning.callbacks.drawing import draw_slices
 from brainmvp_lightning.callbacks.encoder_export import EncoderExport
 from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
@@ -69,6 +70,25 @@ def test_the_encoder_file_says_what_it_is(run: Path) -> None:
     text = json.dumps(manifest)
     for fact in ("ours", "recipe", "modalities", "torch", "UNET3D"):
         assert fact in text, fact
+
+
+def test_the_bar_reads_losses_from_the_device_as_often_as_they_are_logged(
+    cache_folder: Path, tmp_path: Path
+) -> None:
+    reads: list[int] = []
+
+    class Counting(TrainingBar):
+        def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
+            before = self._shown
+            shown = super().get_metrics(trainer, pl_module)
+            if trainer.training and shown is not before:
+                reads.append(trainer.global_step)
+            return shown
+
+    trainer = small_trainer(tmp_path, Counting(), epochs=2)  # three steps an epoch
+    trainer.log_every_n_steps = 4
+    trainer.fit(small_task(), small_data(cache_folder))
+    assert reads == [1, 4]  # the first, because there is nothing to show yet
 
 
 def test_lines_tell_losses_and_time_left(

@@ -59,8 +59,11 @@ def test_the_card_says_what_it_is_in_words(run: Path) -> None:
 
 def test_decoder_and_templates_can_be_left_out(cache_folder: Path, tmp_path: Path) -> None:
     export = EncoderExport(with_templates=False, with_decoder=False)
-    small_trainer(tmp_path, export, epochs=1).fit(small_task(), small_data(cache_folder))
-    tensors = read_weights(tmp_path / "encoder.safetensors")[0]
+    task = small_task()
+    task.hparams["start"] = {"weights": "/home/anna/ward/first.ckpt"}
+    small_trainer(tmp_path, export, epochs=1).fit(task, small_data(cache_folder))
+    tensors, manifest = read_weights(tmp_path / "encoder.safetensors")
+    assert manifest["configuration"]["start"] == {"weights": "first.ckpt"}  # made to be shared
     assert {name.partition(".")[0] for name in tensors} == {"encoder"}
 
 

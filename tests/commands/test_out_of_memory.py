@@ -124,7 +124,17 @@ def test_errors_of_both_devices_are_recognised() -> None:
     assert is_out_of_memory(ON_GPU)
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.cuda.OutOfMemoryError())
-    assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    for text in (
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: out of memory\nCUDA kernel errors might be reported at some other API call",
+        "Triton Error [CUDA]: out of memory",
+        "NCCL error: unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'",
+        "NCCL error: unhandled cuda error\nLast error:\nCuda failure 'out of memory'",
+    ):
+        assert is_out_of_memory(RuntimeError(text)), text
+    assert not is_out_of_memory(
+        RuntimeError("CUDA error: an illegal memory access was encountered")
+    )
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError) as real:
         torch.empty(2**55)

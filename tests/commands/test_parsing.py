@@ -1,42 +1,130 @@
-"""A wrong call ends in one sentence with the nearest valid name."""
+"""A wrong call ends in one sentence with option, place and the nearest valid names."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
-from brainmvp_lightning.commands.parsing import explain, inner_reason, make_parser
+from brainmvp_lightning.backbones.base import Backbone
+from brainmvp_lightning.commands.parsing import (
+    inner_reason,
+    make_parser,
+    positional_configs,
+    what_is_written,
+)
+from brainmvp_lightning.commands.parsing_files import ConfigError, Written, read_text
+from brainmvp_lightning.commands.parsing_messages import Scene, translate
+from brainmvp_lightning.commands.parsing_nearest import nearest
+from brainmvp_lightning.commands.parsing_types import describe
+from brainmvp_lightning.commands.trainer_checks import other_network
 
-NAMES = {"backbone": ["unet3d", "uniformer_small"], "masking strategy": ["grid_blocks"]}
-OPTIONS = {"depth", "backbone", "block_size", "model"}
+WRITTEN = [
+    Written("data", "PretrainDataModule", "a.yaml, line 7"),
+    Written("data.batch_size", "three", "a.yaml, line 8"),
+    Written("data.clip.lowr", "1.0"),
+]
+
+
+def scene(options: dict[str, Any], written: list[Written] | None = None) -> Scene:
+    outer = {"trainer.max_epochs": int | None, "data": None}
+    return Scene(options, outer, written or [], [], [])
 
 
 @pytest.mark.parametrize(
-    ("message", "words", "expected"),
+    ("message", "options", "expected"),
     [
         (
-            'Parser key "backbone": Expected a path but unifomer_small is not accessible',
-            {"model", "backbone", "unifomer_small"},
-            "unknown backbone 'unifomer_small'; did you mean 'uniformer_small'? "
-            "(known: unet3d, uniformer_small)",
+            "Parser key \"batch_size\":\n  Expected a <class 'int'>. Got value: three",
+            {"batch_size": int},
+            "option \"data.batch_size\": expected a whole number, got 'three' (a.yaml, line 8)",
         ),
         (
-            "Option 'blok_size' is not accepted",
-            {"blok_size"},
-            "unknown option 'blok_size'; did you mean 'block_size'?",
+            "Option 'clip.lowr' is not accepted",
+            {"clip.lower": float, "clip.upper": float},
+            "unknown option 'lowr'; did you mean 'lower'? (data.clip.lowr)",
         ),
         (
-            "Parser key \"depth\":\n  Expected a <class 'int'>. Got value: deep",
-            {"depth", "deep"},
-            'option "depth": Expected a int. Got value: deep',
+            "Option 'max_epochs' is not accepted",
+            {"cache": str},
+            "unknown option 'max_epochs'; did you mean 'trainer.max_epochs'?",
         ),
     ],
 )
-def test_messages_become_sentences(message: str, words: set[str], expected: str) -> None:
-    assert explain(message, words, NAMES, OPTIONS) == expected
+def test_messages_become_sentences(message: str, options: dict[str, Any], expected: str) -> None:
+    assert translate(message, scene(options, WRITTEN)) == expected
 
 
-def test_words_of_the_parser_itself_are_no_suspects() -> None:
-    assert explain("back bone missing backbon", {"other"}, NAMES, OPTIONS).startswith("back bone")
+def test_a_message_of_an_unknown_kind_is_left_to_others() -> None:
+    assert translate("Something else", scene({})) is None
+
+
+@pytest.mark.parametrize(
+    ("hint", "expected"),
+    [
+        (int | None, "a whole number or null"),
+        (None | str, "text or null"),
+        (tuple[int, int, int], "a list of 3 whole numbers"),
+        (list[str] | None, "a list of words or null"),
+        (Literal["box", "foreground"] | float, "one of box, foreground or a number"),
+        (Iterable[int], "a list of whole numbers"),
+        (Callable[[int], Backbone], "the name of a backbone"),
+        (dict[str, float], "a mapping of names to values"),
+    ],
+)
+def test_types_have_words(hint: Any, expected: str) -> None:
+    assert describe(hint) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("ration", ["ratio"]),
+        ("batch", ["batch_size"]),
+        ("sed", ["seed_everything"]),
+        ("cache", []),
+    ],
+)
+def test_beginnings_and_parts_of_names_are_near(word: str, expected: list[str]) -> None:
+    assert nearest(word, ["ratio", "batch_size", "seed_everything"]) == expected
+
+
+def test_what_is_written_keeps_order_place_and_full_paths(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("data:\n  init_args:\n    clip: {lower: 1.0}\n    modalities: [t1, t2]\n")
+    words = ["fit", "-c", str(file), "--data.init_args.batch_size=3", "--trainer.callbacks+", "X"]
+    assert what_is_written(words) == [
+        Written("data", "", f"{file}, line 1"),
+        Written("data.clip", "", f"{file}, line 3"),
+        Written("data.clip.lower", "1.0", f"{file}, line 3"),
+        Written("data.modalities", "[t1, t2]", f"{file}, line 4"),
+        Written("data.batch_size", "3"),
+        Written("trainer.callbacks", "X"),
+    ]
+
+
+def test_merged_mappings_of_yaml_are_no_duplicates() -> None:
+    text = "base: &base {a: 1}\nnext:\n  <<: *base\n  a: 2\n"
+    assert Written("next.a", "2", "x, line 4") in read_text(text, "x")
+    with pytest.raises(ConfigError, match=r"x, line 2: 'a' is written twice \(first in line 1\)"):
+        read_text("a: 1\na: 2\n", "x")
+
+
+def test_a_file_alone_is_a_configuration_but_the_value_of_an_option_is_not() -> None:
+    words = [
+        "fit",
+        "a.yaml",
+        "--print_config",
+        "b.yaml",
+        "--model.templates",
+        "c.yaml",
+        "-c",
+        "d.yaml",
+    ]
+    assert positional_configs(words) == [
+        *("fit", "--config", "a.yaml", "--print_config", "--config", "b.yaml"),
+        *("--model.templates", "c.yaml", "-c", "d.yaml"),
+    ]
 
 
 def test_missing_configuration_file_names_the_nearest(
@@ -51,7 +139,8 @@ def test_missing_configuration_file_names_the_nearest(
             parser.parse_args(words)
         assert stop.value.code == 2
         error = capsys.readouterr().err
-        assert f"there is no configuration file {tmp_path / 'wrk.yaml'}; did you mean" in error
+        assert error.startswith("brainmvp test: error: there is no configuration file")
+        assert f"{tmp_path / 'wrk.yaml'}; did you mean '{tmp_path / 'work.yaml'}'?" in error
 
 
 def test_reason_of_a_class_that_refuses_its_values_comes_first() -> None:
@@ -61,3 +150,12 @@ def test_reason_of_a_class_that_refuses_its_values_comes_first() -> None:
     )
     assert inner_reason(message) == "crop_centre is 1.5"
     assert inner_reason("cache x\nis gone") == "cache x is gone"
+
+
+def test_tensors_of_another_network_are_named() -> None:
+    message = (
+        "Error(s) in loading state_dict for Task:\n\tsize mismatch for head.weight: copying a "
+        "param with shape torch.Size([2, 3]) from checkpoint, the shape in current model is "
+        "torch.Size([4, 3])."
+    )
+    assert "(its head.weight is [2, 3], here [4, 3])" in other_network(message)

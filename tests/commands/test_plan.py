@@ -2,6 +2,8 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,11 @@ import yaml
 from brainmvp_lightning.cli import main
 from brainmvp_lightning.commands.plan_hardware import GIB, data_sheet, find_hardware
 from brainmvp_lightning.commands.plan_memory import RESERVE
+from brainmvp_lightning.commands.plan_report import estimated_seconds
+from brainmvp_lightning.methods.brainmvp import BrainMVP
+from brainmvp_lightning.tasks.counting import Work
+from brainmvp_lightning.tasks.rehearsal import Setting
+from brainmvp_lightning.tasks.step_cost import StepCost
 from tests.commands.planning import DEMO, write_config
 from tests.datamodules.labelled_cohort import write_cohort
 
@@ -57,6 +64,7 @@ def test_a_plan_for_a_gpu_that_is_not_here_fits_and_fit_takes_it(
     assert resolved["trainer"]["accelerator"] == "gpu"  # the demo's own is cpu
 
 
+@pytest.mark.slow
 def test_a_plan_for_this_machine_is_tried_for_real_and_fit_runs_with_it(
     capsys: pytest.CaptureFixture[str], cache_folder: Path, tmp_path: Path
 ) -> None:
@@ -70,6 +78,7 @@ def test_a_plan_for_this_machine_is_tried_for_real_and_fit_runs_with_it(
     assert main(["fit", "-c", str(config), "-c", str(overlay)]) == 0
 
 
+@pytest.mark.slow
 def test_open_devices_stand_for_the_eight_of_the_paper(
     capsys: pytest.CaptureFixture[str], cache_folder: Path, tmp_path: Path
 ) -> None:
@@ -80,6 +89,62 @@ def test_open_devices_stand_for_the_eight_of_the_paper(
     proposed = yaml.safe_load(overlay.read_text())
     assert proposed["trainer"]["devices"] == 2  # three do not share 32 evenly
     assert proposed["data"]["init_args"]["batch_size"] == 16
+
+
+def test_more_processes_than_a_batch_has_studies_share_it_evenly_over_nodes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config, overlay = write_config(tmp_path, tmp_path / "none"), tmp_path / "plan.yaml"
+    own = ("--trainer.num_nodes", "2", "--trainer.devices", "1", "--data.batch_size", "1")
+    more = ("--trainer.accumulate_grad_batches", "9", "--gpu-mem", "24", "--gpus", "8")
+    text, _ = plan(capsys, config, *own, *more, "-o", str(overlay))
+    # 9 of the 16 GPUs could share 18 studies, but not as two nodes with as many each.
+    assert "effective batch 18 = 1 studies x 9 accumulated x 2 processes, as 1 x 3 x 6" in text
+    assert "see 6 studies at a time, not 2" in text
+    proposed = yaml.safe_load(overlay.read_text())
+    assert (proposed["trainer"]["num_nodes"], proposed["trainer"]["devices"]) == (2, 3)
+    assert proposed["trainer"]["accumulate_grad_batches"] == 3
+    assert proposed["data"]["init_args"]["batch_size"] == 1
+
+
+@pytest.mark.slow
+def test_what_is_measured_on_one_process_is_held_against_one_process(
+    capsys: pytest.CaptureFixture[str], cache_folder: Path, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, cache_folder)
+    large = ("--model.method.templates.shape", "[96,96,96]")
+    text, _ = plan(capsys, config, *large, "--trainer.num_nodes", "2")
+    alone, _ = plan(capsys, config, *large, "--no-verify")
+    modelled = re.search(r"([\d.]+) modelled", text)
+    assert modelled is not None
+    assert float(modelled[1]) == peak_gib(alone) != peak_gib(text)
+
+
+@pytest.mark.parametrize("word", ["can't allocate memory", "must be divisible"])
+def test_a_plan_that_does_not_fit_for_real_is_written_and_says_so(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    cache_folder: Path,
+    tmp_path: Path,
+    word: str,
+) -> None:
+    config, overlay = write_config(tmp_path, cache_folder), tmp_path / "plan.yaml"
+    loss = BrainMVP.loss
+
+    def failing(self: BrainMVP, backbone: Any, views: Any, step: Any) -> Any:
+        if type(views.template.image) is torch.Tensor:  # counted ones have no voxels
+            raise RuntimeError(f"DefaultCPUAllocator: {word}")
+        return loss(self, backbone, views, step)
+
+    monkeypatch.setattr(BrainMVP, "loss", failing)
+    if "memory" in word:
+        _, error = plan(capsys, config, "-o", str(overlay), code=1)
+        assert "does not fit for real" in error
+        assert len(error.splitlines()) == 1
+    else:
+        with pytest.raises(RuntimeError, match=word):
+            main(["plan", "-c", str(config), "-o", str(overlay)])
+    assert yaml.safe_load(overlay.read_text())["data"]["init_args"]["batch_size"] == 4
 
 
 @pytest.mark.filterwarnings("ignore:.*left out, because.*")
@@ -99,6 +164,7 @@ def test_a_segmentation_is_counted_with_its_networks(
     assert re.search(r"^ +2 +1 +32-true +true", text, re.MULTILINE)  # checkpointing was counted
 
 
+@pytest.mark.slow
 def test_what_cannot_fit_is_said_and_nothing_is_written(
     capsys: pytest.CaptureFixture[str], cache_folder: Path, tmp_path: Path
 ) -> None:
@@ -160,10 +226,49 @@ def test_hardware_that_is_named_needs_not_be_here() -> None:
     assert here.memory > 0
 
 
+def test_only_what_is_free_of_the_fullest_gpu_is_planned_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = SimpleNamespace(name="card", total_memory=80 * GIB)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: GIB)
+    free = (70 * GIB, 50 * GIB, 10 * GIB)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device], 80 * GIB))
+    found = find_hardware(None, 2, None, on_cpu=False)
+    assert (found.memory, found.free) == (80 * GIB, 51 * GIB)  # the third is not asked for
+    assert find_hardware(None, None, None, on_cpu=False).free == 11 * GIB
+
+
+def test_a_plan_computes_in_the_precision_of_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        main(["plan"])
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_the_time_of_the_optimiser_is_spent_once_a_step() -> None:
+    flops, sizes = Work(flops=125 * 10**12, traffic=0), dict.fromkeys(StepCost.__annotations__, 0)
+    moved = Work(flops=0, traffic=6 * 10**11)
+    cost = StepCost(**{**sizes, "works": (flops,), "update": (moved,)})  # type: ignore[arg-type]
+    setting = Setting(1, accumulation=3, precision="bf16-mixed")
+    seconds, _ = estimated_seconds(cost, setting, 24)
+    # An A10 takes a second for each at its full rates, 2.5 s at the assumed 40 %.
+    assert seconds == pytest.approx(3 * 2.5 + 2.5)
+
+
 def test_rates_are_those_of_the_largest_card_that_is_no_larger() -> None:
-    assert [data_sheet(gib).name for gib in (12, 24, 79.3, 141)] == [
+    assert [data_sheet(gib).name for gib in (12, 22.1, 24, 39.4, 44.4, 79.3, 139.8, 141)] == [
         "A10",
         "A10",
+        "A10",
+        "A100 40 GB",
+        "L40S",
         "A100 80 GB",
+        "H200",
         "H200",
     ]

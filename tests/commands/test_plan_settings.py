@@ -35,6 +35,25 @@ def test_processes_share_a_batch_evenly() -> None:
     assert [num_processes(24, most) for most in (1, 5, 7, 8, 16)] == [1, 4, 6, 8, 12]
 
 
+def test_nodes_have_as_many_processes_each() -> None:
+    assert [num_processes(18, most, 2) for most in (2, 4, 16, 18)] == [2, 2, 6, 18]
+    assert num_processes(24, 16, 2) == 12
+    with pytest.raises(ValueError, match=r"2 nodes cannot share 9 studies evenly.* to 8 or 10"):
+        num_processes(9, 16, 2)
+
+
+@pytest.mark.parametrize(
+    ("configured", "expected"),
+    [(Setting(3, accumulation=4, processes=8), (1, 3)), (Setting(3, 4, processes=12), (1, 2))],
+)
+def test_more_processes_than_studies_in_a_batch_have_one_each(
+    configured: Setting, expected: tuple[int, int]
+) -> None:
+    choice = Choice(configured, 24)  # that is 6 at a time
+    assert batches(choice) == [expected]
+    assert {setting.effective_batch for setting in proposals(choice)} == {24}
+
+
 def test_no_batch_is_larger_than_the_configured_one() -> None:
     configured = Setting(3, accumulation=2, processes=4)  # 12 at a time, 24 a step
     choice = Choice(configured, 24)

@@ -59,6 +59,10 @@ def test_a_term_is_removed_by_null(capsys: pytest.CaptureFixture[str]) -> None:
         (("--trainer.max_epoch", "3"), "did you mean 'max_epochs'"),
         (("--data.crop_sizes", "[96,96,96]"), "did you mean 'crop_size'"),
         (("--model", "PretrainTsk"), "did you mean 'PretrainTask'"),
+        # what is cut short is misspelt, at any depth
+        (("--model.optimizer.learning_rat", "1"), "did you mean 'learning_rate'"),
+        (("--model.method.masking.rati=0.5",), "did you mean 'ratio'"),
+        (("--data.batch_siz", "2"), "did you mean 'batch_size'"),
     ],
 )
 def test_a_wrong_word_is_answered_with_the_nearest(

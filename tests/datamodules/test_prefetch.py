@@ -4,7 +4,7 @@ The streams of a GPU are replaced by ones that take notes; everything else is wh
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,16 +204,78 @@ def test_validation_between_steps_does_not_disturb(
     assert streams.num_marks == 6 + 6
 
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+GPU = torch.device("cuda", 0)
+CYCLES = 100_000_000  # of a stream that does nothing, some 50 ms
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gets_what_was_read(cache_folder: Path) -> None:
-    device = torch.device("cuda", 0)
-    streams = CudaStreams(device)
-    data = small_data(cache_folder, visits_per_epoch=4)
+@needs_gpu
+@pytest.mark.parametrize("waits", [True, False])
+def test_only_a_step_that_waits_for_a_mark_reads_what_was_copied(waits: bool) -> None:
+    streams = CudaStreams(GPU)
+    copied, read = torch.empty(1024, device=GPU), torch.zeros(1024, device=GPU)
+    copied.fill_(0)  # a kernel that is loaded later might wait for all streams
+    torch.cuda._sleep(1)
+    torch.cuda.synchronize()
+    with streams.aside():
+        torch.cuda._sleep(CYCLES)
+        copied.fill_(1)
+        mark = streams.mark()
+    if waits:
+        streams.wait_for(mark)
+    read.copy_(copied)
+    assert read.tolist() == [float(waits)] * 1024
+    torch.cuda.synchronize()
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("holds", [True, False])
+def test_only_memory_that_is_held_is_kept_from_the_next_copy(holds: bool) -> None:
+    streams = CudaStreams(GPU)
+    num_values = 2**25  # 128 MiB, a piece of memory by itself
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    with streams.aside():
+        first = torch.zeros(num_values, device=GPU)
+    place = first.data_ptr()
+    torch.cuda._sleep(CYCLES)  # of the step
+    if holds:
+        streams.hold(first)
+    del first
+    with streams.aside():
+        second = torch.zeros(num_values, device=GPU)
+    assert (second.data_ptr() == place) == (not holds)
+    torch.cuda.synchronize()
+
+
+class SlowCopies(CudaStreams):
+    """Streams of which the one for copies is late."""
+
+    def aside(self) -> AbstractContextManager[Any]:
+        with torch.cuda.stream(self.side):
+            torch.cuda._sleep(CYCLES)
+        return super().aside()
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("late", ["copies", "steps"])
+def test_a_step_on_a_gpu_sees_what_was_read(cache_folder: Path, late: str) -> None:
+    data = small_data(cache_folder, visits_per_epoch=8)
     plain = [batch.unpack() for batch in data.train_dataloader()]
     pinned = (batch.pin_memory() for batch in data.train_dataloader())
-    for ours, theirs in zip(prefetch(pinned, device, streams), plain, strict=True):
-        torch.cuda._sleep(10_000_000)  # the step is not done when the next copy begins
-        for name in ("image", "partner"):
-            assert ours[name].device == device
-            torch.testing.assert_close(ours[name].cpu(), theirs[name])
+    streams = SlowCopies(GPU) if late == "copies" else CudaStreams(GPU)
+    seen: list[dict[str, torch.Tensor]] = []
+    for batch in prefetch(pinned, GPU, streams):
+        if late == "steps":
+            torch.cuda._sleep(CYCLES)
+        seen.append({name: batch[name].clone() for name in ("image", "partner")})
+        del batch  # its memory may be taken for the next copy, though the step has not begun
+    assert len(seen) == len(plain) > 2
+    for ours, theirs in zip(seen, plain, strict=True):  # read when all is queued
+        for name, value in ours.items():
+            assert value.device == GPU
+            # A fused product and sum on the GPU, both rounded on the CPU.
+            torch.testing.assert_close(value.cpu(), theirs[name], rtol=0, atol=1e-6)  # type: ignore[literal-required]

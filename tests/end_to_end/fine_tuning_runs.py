@@ -72,7 +72,6 @@ def pretrain(cache: Path, folder: Path) -> Path:
     """Pre-train the smallest UniFormer for two steps, and return its encoder with templates."""
     options = {
         "trainer.default_root_dir": str(folder),
-        "trainer.logger.save_dir": str(folder),
         "trainer.max_epochs": "1",
         "trainer.limit_train_batches": "2",
         "trainer.limit_val_batches": "0",

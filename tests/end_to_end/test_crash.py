@@ -22,7 +22,7 @@ trainer:
   max_epochs: 3
   log_every_n_steps: 1
   num_sanity_val_steps: 0
-  logger: {{class_path: CSVLogger, init_args: {{save_dir: {run}, name: logs}}}}
+  logger: csv
   callbacks:
     - {{class_path: LastCheckpoint, init_args: {{every_steps: 1}}}}
     - class_path: EncoderExport

@@ -37,7 +37,7 @@ def test_a_guess_between_two_classes_costs_one_bit_and_a_third() -> None:
         [torch.zeros(1, 2, 2, 2, 2)], half_and_half(), ONE
     )
     assert terms["cross_entropy"].item() == pytest.approx(math.log(2))
-    assert terms["dice"].item() == pytest.approx(0.5, abs=1e-5)
+    assert terms["dice_loss"].item() == pytest.approx(0.5, abs=1e-5)
 
 
 def test_regions_that_overlap_are_scored_one_by_one() -> None:
@@ -45,7 +45,7 @@ def test_regions_that_overlap_are_scored_one_by_one() -> None:
     logits = torch.full((1, 2, 2, 2, 2), 40.0)
     logits[:, 1] = -40.0  # the second region is missed altogether
     terms = SegmentationLoss(SegmentationLossOptions(), overlapping=True)([logits], label, ONE)
-    assert terms["dice"].item() == pytest.approx(0.5, abs=1e-4)
+    assert terms["dice_loss"].item() == pytest.approx(0.5, abs=1e-4)
     assert terms["cross_entropy"].item() == pytest.approx(20.0)
 
 
@@ -104,7 +104,7 @@ def test_dice_and_its_gradient_are_those_of_monai(
     )
     options = SegmentationLossOptions(include_background=background, squared_dice=squared)
     loss = SegmentationLoss(options, overlapping=overlapping)
-    dice = loss([ours], label, torch.full((2,), 0.5))["dice"]
+    dice = loss([ours], label, torch.full((2,), 0.5))["dice_loss"]
     expected = reference(theirs, label.double()).mean()
     assert dice.item() == pytest.approx(expected.item(), abs=1e-7)
     torch.autograd.backward([dice, expected])

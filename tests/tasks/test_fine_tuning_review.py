@@ -262,7 +262,7 @@ def test_an_unreadable_validation_is_not_a_number_and_no_crash(
 
 def total_by_hand(metrics: Any, weight: float) -> float:
     return float(
-        metrics["train/dice"]
+        metrics["train/dice_loss"]
         + metrics["train/cross_entropy"]
         + weight * metrics["train/consistency"]
     )

@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, OnExceptionCheckpoint
 
 from brainmvp_lightning.callbacks.checkpoints import LastCheckpoint
 from brainmvp_lightning.datamodules.journey import ResumeError
@@ -168,5 +168,58 @@ def test_a_checkpoint_of_other_data_is_refused(cache_folder: Path, tmp_path: Pat
 
 def test_a_split_without_studies_is_named(cache_folder: Path) -> None:
     data: PretrainDataModule = small_data(cache_folder)
-    with pytest.raises(ValueError, match="0 test studies"):
+    with pytest.raises(ValueError, match="no test studies"):
         data.studies("test")
+
+
+class CutInside(Callback):
+    """Saves and stops in the middle of a step: its batch is taken, its step is not made."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        self.step = step
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step - 1:
+            trainer.save_checkpoint(self.path)
+            raise RuntimeError("cut")
+
+
+class Places(Callback):
+    """Keeps the epoch and the place that a checkpoint after each step would have."""
+
+    def __init__(self) -> None:
+        self.places: list[tuple[int, int]] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        state = trainer.datamodule.state_dict()  # type: ignore[attr-defined]
+        self.places.append((state["epoch"], state["place"]))
+
+
+def test_after_a_checkpoint_from_inside_a_step_places_are_right_again(
+    cache_folder: Path, tmp_path: Path
+) -> None:
+    whole, path = Places(), tmp_path / "inside.ckpt"
+    small_trainer(tmp_path / "whole", whole, epochs=2).fit(small_task(), small_data(cache_folder))
+    with pytest.raises(RuntimeError, match="cut"):
+        small_trainer(tmp_path / "cut", CutInside(path, 2)).fit(
+            small_task(), small_data(cache_folder)
+        )
+    rest = Places()
+    trainer = small_trainer(tmp_path / "cut", rest, epochs=2)
+    trainer.fit(small_task(), small_data(cache_folder), ckpt_path=str(path))
+    assert rest.places == whole.places[1:]
+
+
+@pytest.mark.filterwarnings("ignore:.*was called without a model.*")
+@pytest.mark.filterwarnings("ignore:.*no last checkpoint available.*")
+def test_what_fails_before_a_training_is_not_hidden_by_its_checkpoint(
+    cache_folder: Path, tmp_path: Path
+) -> None:
+    class Failing(Callback):
+        def on_fit_start(self, *args: Any) -> None:
+            raise RuntimeError("the real reason")
+
+    saving = OnExceptionCheckpoint(str(tmp_path / "saved"))
+    with pytest.raises(RuntimeError, match="the real reason"):
+        small_trainer(tmp_path, saving, Failing()).fit(small_task(), small_data(cache_folder))

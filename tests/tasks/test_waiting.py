@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch import Tensor
@@ -138,3 +139,17 @@ def test_nor_does_a_uniformer_that_drops_paths_and_computes_blocks_again(
 )
 def test_what_waits_is_found(work: Callable[[Tensor], object], name: str) -> None:
     assert name in waits_of(lambda: work(torch.arange(4.0)))
+
+
+def test_the_count_of_faults_is_sent_to_the_device_when_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task, sent = small_task(), []
+    monkeypatch.setattr(task, "log", lambda _, value, **__: sent.append(value))
+    monkeypatch.setattr(task, "print", lambda _: None)
+    task.trainer = pl.Trainer(logger=False, enable_checkpointing=False)
+    for faults in ([], [], ["a"], []):
+        task.report_faults({"faults": faults})  # type: ignore[typeddict-item]
+    assert [value.item() for value in sent] == [0, 0, 1, 1]
+    assert sent[0] is sent[1]
+    assert sent[2] is sent[3]

@@ -138,6 +138,7 @@ def train(rank: int, cache: Path, folder: Path, accumulate: int) -> None:
 
 
 @pytest.mark.parametrize("accumulate", [2, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_two_processes_exchange_windows(
     cache_folder: Path, tmp_path: Path, accumulate: int
 ) -> None:

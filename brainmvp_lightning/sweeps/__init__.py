@@ -1,0 +1,1 @@
+"""Sweeps: many trainings with other values each, from files that wandb reads too."""

@@ -1,0 +1,1 @@
+"""Parts for brainmvp-lightning, one of each kind."""
