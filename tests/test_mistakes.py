@@ -196,6 +196,14 @@ FILES: dict[str, Callable[[Kit], list[str]]] = {
         *("-c", str(PAPER)),
         *("-c", kit.write("data:\n  class_path: PretrainDataModule\n  batch_size: 3\n")),
     ],
+    "a misspelt key of a group of options": lambda kit: [
+        *("-c", str(PAPER)),
+        *("-c", kit.write("model:\n  init_args:\n    optimizer:\n      learning_rat: 1\n")),
+    ],
+    "a misspelt key of the trainer": lambda kit: [
+        *("-c", str(PAPER)),
+        *("-c", kit.write("trainer:\n  max_stpes: 3\n")),
+    ],
     "a misspelt key": lambda kit: [
         *("-c", kit.write(PAPER.read_text().replace("block_size", "blok_size"))),
     ],

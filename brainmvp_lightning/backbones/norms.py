@@ -22,7 +22,8 @@ class ExactBatchNorm3d(nn.BatchNorm3d):
         """Map ``b c x y z`` to the same shape."""
         if x.is_cuda or not self.training:  # without statistics there is nothing to sum
             return super().forward(x)
-        return _on_contiguous(super().forward, x)
+        # In half precision this kernel sums up the gradients of weights and biases too coarsely.
+        return _on_contiguous(super().forward, x.float() if x.dtype in HALF else x).to(x.dtype)
 
 
 class ExactGroupNorm(nn.GroupNorm):
@@ -38,6 +39,4 @@ class ExactGroupNorm(nn.GroupNorm):
 def _on_contiguous(norm: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     is_channels_last = x.is_contiguous(memory_format=torch.channels_last_3d)
     layout = torch.channels_last_3d if is_channels_last else torch.contiguous_format
-    # In half precision these kernels sum up the gradients of weights and biases too coarsely.
-    done = norm(x.contiguous().float() if x.dtype in HALF else x.contiguous()).to(x.dtype)
-    return done.contiguous(memory_format=layout)
+    return norm(x.contiguous()).contiguous(memory_format=layout)

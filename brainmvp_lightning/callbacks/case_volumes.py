@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainmvp_lightning.batches import VolumeBatch
+from brainmvp_lightning.callbacks.run_facts import is_trial
 from brainmvp_lightning.evaluation.tables import CaseScore
 from brainmvp_lightning.inference.decisions import Labelling
 from brainmvp_lightning.inference.writing import without_padding
@@ -95,12 +96,12 @@ class CaseVolumes(Callback):
                 self._kept = worst_of([*self._kept, case], self.worst)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the worst cases of all processes."""
+        """Write the worst cases of all processes in place of those of an earlier test."""
         if not isinstance(pl_module, SegmentationTask):
             return
         kept = worst_of(gather_rows(self._kept), self.worst)
         self._kept = []
-        if trainer.is_global_zero and kept:
+        if trainer.is_global_zero and not is_trial(trainer):
             write_case_volumes(Path(trainer.default_root_dir) / "test" / "volumes", kept)
 
     def _is_among_worst(self, rank: tuple[float, float, str]) -> bool:

@@ -13,6 +13,8 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from brainmvp_lightning.callbacks.run_facts import is_trial
+
 
 class LastCheckpoint(ModelCheckpoint):
     """Keeps ``checkpoints/last.ckpt`` in the run folder up to date, written atomically.
@@ -88,6 +90,7 @@ class BestCheckpoint(ModelCheckpoint):
             auto_insert_metric_name=False,
         )
         self._is_chosen = monitor is not None
+        self._is_foreign = False
 
     @property
     def state_key(self) -> str:
@@ -105,17 +108,51 @@ class BestCheckpoint(ModelCheckpoint):
             warnings.filterwarnings("ignore", ".*exists and is not empty.*")
             super().setup(trainer, pl_module, stage)
 
-    @rank_zero_only
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Rename the best checkpoint of an earlier run in this folder: it is not of this one."""
-        del trainer
-        old = Path(str(self.dirpath)) / "best.ckpt"
-        if not getattr(pl_module, "resumes", False) and old.exists():
-            old.replace(old.with_name("best_of_earlier_run.ckpt"))
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """See whether the run goes on from a checkpoint of its own folder."""
+        del pl_module, checkpoint
+        self._is_foreign = not continues_here(trainer, str(self.dirpath))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the best score also where the run folder was moved or is spelled otherwise."""
-        super().load_state_dict({**state_dict, **_moved(state_dict, str(self.dirpath))})
+        """Take over the best score also where the run folder was moved or is spelled otherwise.
+
+        The best score of a run in another folder stays there, where its checkpoint is.
+        """
+        if not self._is_foreign:
+            super().load_state_dict({**state_dict, **_moved(state_dict, str(self.dirpath))})
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Rename the best checkpoint of an earlier run in this folder: it is not of this one."""
+        super().on_train_start(trainer, pl_module)
+        folder = str(self.dirpath)
+        if not is_trial(trainer) and not continues_here(trainer, folder):
+            _set_aside(Path(folder) / "best.ckpt")
+
+
+def continues_here(trainer: pl.Trainer, *folders: str) -> bool:
+    """Tell whether a run goes on from a checkpoint in its run folder, or in one of `folders`.
+
+    Lightning knows the checkpoint once it has been loaded.
+    """
+    if not trainer.ckpt_path:
+        return False
+    checkpoint = Path(os.path.realpath(trainer.ckpt_path))
+    places = (trainer.default_root_dir, *folders)
+    return any(checkpoint.is_relative_to(os.path.realpath(place)) for place in places)
+
+
+@rank_zero_only
+def _set_aside(best: Path) -> None:
+    """Rename a file to the first free name of ``best_of_earlier_run.ckpt``, ``..._2.ckpt``, ..."""
+    if not best.exists():
+        return
+    free, number = best.with_name("best_of_earlier_run.ckpt"), 1
+    while free.exists():
+        number += 1
+        free = best.with_name(f"best_of_earlier_run_{number}.ckpt")
+    best.replace(free)
 
 
 def checkpoint_folder(trainer: pl.Trainer) -> str:
@@ -143,7 +180,8 @@ class SaveRunConfig(SaveConfigCallback):
 
     A resumed or repeated run overwrites it; each start is also kept beside its log, as
     ``logs/version_<n>/config.yaml``. Other commands than ``fit`` leave it alone, because they take
-    other options; theirs is ``config_test.yaml`` and the like.
+    other options; theirs is ``config_test.yaml`` and the like. A trial with ``fast_dev_run`` writes
+    nothing.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed through
@@ -152,6 +190,8 @@ class SaveRunConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file; Lightning calls this on the first process only."""
         del pl_module
+        if is_trial(trainer):
+            return
         config = self.config.clone()
         # Who reads the file later says which checkpoint is meant.
         config["ckpt_path"] = None

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from brainmvp_lightning.callbacks.run_facts import plugins, versions
+from brainmvp_lightning.callbacks.run_facts import is_trial, plugins, versions
 from brainmvp_lightning.datamodules.pretraining import PretrainDataModule
 from brainmvp_lightning.inference.card import encoder_card
 from brainmvp_lightning.inference.components import component_spec
@@ -50,7 +50,9 @@ class EncoderExport(Callback):
         self.with_decoder = with_decoder
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write both files."""
+        """Write both files, unless this is a trial of a few batches."""
+        if is_trial(trainer):
+            return
         self._write(trainer, pl_module, whole_state(pl_module))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -59,6 +61,8 @@ class EncoderExport(Callback):
         A training that was killed at its very end is over when it is resumed, so that
         `on_train_end` does not come again.
         """
+        if is_trial(trainer):
+            return
         is_there = (Path(trainer.default_root_dir) / FILE).exists()
         if not trainer.strategy.broadcast(is_there):
             self._write(trainer, pl_module, whole_state(pl_module))

@@ -12,6 +12,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 
+from brainmvp_lightning.callbacks.run_facts import is_trial
+
 _NUMBER = re.compile(r"_(\d+)\.png$")
 
 
@@ -46,7 +48,7 @@ class PictureSeries(Callback):
 
     def is_due(self, trainer: pl.Trainer) -> bool:
         """Tell whether the validation that runs or has just ended is one to draw."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking or is_trial(trainer) or not trainer.is_global_zero:
             return False
         if trainer.state.fn != TrainerFn.FITTING or is_last(trainer):
             return True
@@ -76,10 +78,18 @@ class PictureSeries(Callback):
 
 
 def is_last(trainer: pl.Trainer) -> bool:
-    """Tell whether a training has come to its planned end."""
+    """Tell whether a validation is the last one of the training as it was planned."""
     max_epochs, max_steps = trainer.max_epochs or 0, trainer.max_steps
-    by_epochs = 0 < max_epochs <= trainer.current_epoch + 1
+    validated = max_epochs - max_epochs % (trainer.check_val_every_n_epoch or 1)
+    by_epochs = 0 < validated <= trainer.current_epoch + 1 and _is_last_of_epoch(trainer)
     return by_epochs or 0 < max_steps <= trainer.global_step
+
+
+def _is_last_of_epoch(trainer: pl.Trainer) -> bool:
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    every = trainer.val_check_batch or 0  # nothing where validations come by the clock
+    following = progress.current.ready + every
+    return progress.is_last_batch or following > trainer.num_training_batches
 
 
 def thin(files: Sequence[Path], limit: int) -> None:

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from brainmvp_lightning.callbacks.drawing import draw_slices
 from brainmvp_lightning.callbacks.picture_series import PictureSeries
+from brainmvp_lightning.callbacks.run_facts import is_trial
 from brainmvp_lightning.volumes.nifti import write_nifti
 
 
@@ -73,6 +74,8 @@ class TemplatePictures(PictureSeries):
     @rank_zero_only
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the last state and write the volumes."""
+        if is_trial(trainer):
+            return
         self._draw(trainer, pl_module, "last")
         templates: Any = getattr(getattr(pl_module, "method", None), "templates", None)
         if templates is None:

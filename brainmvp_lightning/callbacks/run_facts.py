@@ -114,6 +114,11 @@ def digest(text: str | bytes) -> str:
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
+def is_trial(trainer: Any) -> bool:  # noqa: ANN401 - the option is missing in Lightning's types
+    """Tell whether a run tries a few batches only, so that it must not overwrite results."""
+    return bool(trainer.fast_dev_run)
+
+
 def device_name(trainer: pl.Trainer) -> str:
     """Return the kind of device that a run computes on."""
     device = trainer.strategy.root_device

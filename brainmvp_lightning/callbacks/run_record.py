@@ -10,12 +10,15 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
 
+from brainmvp_lightning.callbacks.checkpoints import continues_here
 from brainmvp_lightning.callbacks.run_facts import (
     configuration_hash,
     data_facts,
     device_name,
     git_state,
+    is_trial,
     parameter_counts,
     plugins,
     versions,
@@ -23,6 +26,7 @@ from brainmvp_lightning.callbacks.run_facts import (
 from brainmvp_lightning.volumes.atomic import write_bytes
 
 FILE = "run.json"
+START_FILE = "start.json"
 FORMAT = 1
 
 
@@ -31,7 +35,9 @@ class RunRecord(Callback):
 
     It holds versions, plugins, the git state of the working directory, hashes and counts of the
     data, and the number of parameters; no study, host, user or absolute path. A resumed run writes
-    it anew. Checkpoints have it under ``run``, and the configuration under ``configuration``.
+    it anew. Whether it goes on from a checkpoint of its folder stands there under ``continues``,
+    and beside each log in ``start.json``. Checkpoints have the record under ``run``, and the
+    configuration under ``configuration``.
 
     Args:
         configuration: Resolved configuration of the run, if there is one.
@@ -44,12 +50,17 @@ class RunRecord(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Collect the facts and write the file."""
-        if not trainer.is_global_zero:
+        if is_trial(trainer) or not trainer.is_global_zero:
             return
         self.record = run_record(trainer, pl_module, self.configuration)
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / FILE, (json.dumps(self.record, indent=1) + "\n").encode())
+        start = json.dumps({"continues": self.record["continues"]}) + "\n"
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger):
+                Path(logger.log_dir).mkdir(parents=True, exist_ok=True)
+                write_bytes(Path(logger.log_dir) / START_FILE, start.encode())
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -71,6 +82,7 @@ def run_record(
     return {
         "format": FORMAT,
         "command": "fit",
+        "continues": _continues(trainer),
         "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "seed": None if seed is None else int(seed),
         "world_size": trainer.world_size,
@@ -82,3 +94,9 @@ def run_record(
         "parameters": parameter_counts(task),
         "configuration_hash": None if configuration is None else configuration_hash(configuration),
     }
+
+
+def _continues(trainer: pl.Trainer) -> bool | None:
+    """Tell whether a run goes on from its own checkpoint; None if that is not known yet."""
+    is_late = trainer.strategy.restore_checkpoint_after_setup
+    return None if is_late else continues_here(trainer)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from brainmvp_lightning.commands.explain_facts import all_facts
 from brainmvp_lightning.commands.explain_text import render
-from brainmvp_lightning.commands.parsing import FLAGS, inner_reason
+from brainmvp_lightning.commands.parsing import inner_reason, takes_value
 from brainmvp_lightning.commands.plan_inputs import build_parts
 from brainmvp_lightning.commands.trainer import BrainMVPCLI
 from brainmvp_lightning.commands.trainer_checks import check_machine
@@ -85,7 +87,8 @@ def main(argv: list[str]) -> int:
     try:
         words = configurations([word for word in argv if word != "--json"])
         cli = ExplainCLI(words)
-        facts = all_facts(cli.options, cli.build, machine_fault(cli.options))
+        with _without_reports():
+            facts = all_facts(cli.options, cli.build, machine_fault(cli.options))
     except (ValueError, TypeError, OSError, CacheError, WeightsError) as error:
         sys.stderr.write(f"brainmvp explain: error: {inner_reason(str(error))}\n")
         return 2
@@ -94,6 +97,18 @@ def main(argv: list[str]) -> int:
     else:
         sys.stdout.write(render(facts))
     return 0
+
+
+@contextlib.contextmanager
+def _without_reports() -> Iterator[None]:
+    """Keep back what parts say when they are built, such as what became of each weight."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def configurations(words: list[str]) -> list[str]:
@@ -111,8 +126,7 @@ def configurations(words: list[str]) -> list[str]:
             found += [*([] if option else ["--config"]), _of_run(path)]
         else:
             found.append(word)
-        takes_value = word.startswith("-") and "=" not in word and word not in FLAGS
-        option = word if takes_value else ""
+        option = word if takes_value(word) else ""
     return found
 
 

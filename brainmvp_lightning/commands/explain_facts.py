@@ -136,10 +136,7 @@ def batch_facts(trainer: Any, options: Mapping[str, Any]) -> Facts:  # noqa: ANN
 def step_facts(trainer: Any, options: Mapping[str, Any], facts: Facts) -> Facts:  # noqa: ANN401
     """Return the steps of an epoch and of the run; None where they are not known."""
     batch, studies = facts["batch"], (facts["data"] or {}).get("studies", {}).get("train")
-    most = None if trainer.max_steps in (None, -1) else int(trainer.max_steps)
-    epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
-    if most is None and trainer.max_epochs is None:
-        epochs = 1000  # Lightning's own
+    most, epochs = _ends(trainer)
     each = _steps_of_epoch(trainer, options, batch, studies) if studies else None
     together = batch["batch_size"] * batch["processes"]
     if studies and studies < together:
@@ -150,6 +147,17 @@ def step_facts(trainer: Any, options: Mapping[str, Any], facts: Facts) -> Facts:
     ends = [each * epochs] if each is not None and epochs is not None else []
     total = min([*ends, *([most] if most is not None else [])], default=None)
     return {"epochs": epochs, "max_steps": most, "per_epoch": each, "total": total}
+
+
+def _ends(trainer: Any) -> tuple[int | None, int | None]:  # noqa: ANN401
+    """Return the most steps and epochs; None where there is no end."""
+    if trainer.fast_dev_run:
+        return int(trainer.fast_dev_run), 1
+    most = None if trainer.max_steps in (None, -1) else int(trainer.max_steps)
+    epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
+    if most is None and trainer.max_epochs is None:
+        epochs = 1000  # Lightning's own
+    return most, epochs
 
 
 def _steps_of_epoch(
@@ -165,7 +173,8 @@ def _steps_of_epoch(
         visits=int(options.get("data.visits_per_epoch") or 1),
         world_size=batch["processes"],
     )
-    batches, limit = len(sampler), trainer.limit_train_batches
+    batches = len(sampler)
+    limit = int(trainer.fast_dev_run or 0) or trainer.overfit_batches or trainer.limit_train_batches
     if isinstance(limit, int):
         batches = min(batches, limit)
     elif limit is not None:

@@ -67,11 +67,21 @@ def _optimiser(place: str) -> tuple[PaperFact, ...]:
 
 
 PRECISION = F(
-    "trainer.precision", "32-true", "published code, without autocast", also=("32", 32, None)
+    "trainer.precision", OPEN, "published code, without autocast", "32-true", "bf16-mixed"
 )
+
+LENGTH = (
+    F("trainer.max_steps", -1, "the paper counts epochs", also=(None,)),
+    F("trainer.limit_train_batches", None, "every study in each epoch"),
+    F("trainer.overfit_batches", 0.0, "every study in each epoch"),
+    F("trainer.fast_dev_run", False, "the whole run", also=(0,)),
+    F("trainer.gradient_clip_val", None, "the paper names no clipping", also=(0, 0.0)),
+)
+"""What makes a training another one without a word in the paper."""
 
 PRETRAINING = (
     F("trainer.max_epochs", 1500, "section 4.1"),
+    *LENGTH,
     F("trainer.accumulate_grad_batches", 1, "section 4.1: 8 GPUs x 3", published=2),
     PRECISION,
     F("model.backbone", "uniformer_small", "networks of the paper", also=("unet3d",)),
@@ -137,6 +147,7 @@ PRETRAINING = (
 
 FINE_TUNING = (
     PRECISION,
+    *LENGTH,
     *_optimiser("supplement B.2 and B.3"),
     F(
         "model.backbone",

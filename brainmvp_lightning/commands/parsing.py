@@ -28,6 +28,8 @@ from brainmvp_lightning.registry import Registry
 FLAGS = ("-h", "--help", "--print_config")
 """Options without a value."""
 
+_NEGATIVE = re.compile(r"-\.?\d")
+
 
 class TeachingParser(ArgumentParser):
     """Parser that ends a wrong call with one sentence and hints."""
@@ -152,19 +154,31 @@ def positional_configs(words: Sequence[str]) -> list[str]:
     """Return words in which each file that stands alone is given to ``--config``."""
     result: list[str] = []
     for word in words:
-        follows = bool(result) and result[-1].startswith("-") and "=" not in result[-1]
-        follows = follows and result[-1] not in FLAGS
+        follows = bool(result) and takes_value(result[-1])
         if not follows and not word.startswith("-") and is_config(word):
             result.append("--config")
         result.append(word)
     return result
 
 
+def takes_value(word: str) -> bool:
+    """Tell whether the next word is the value of this one; a negative number is no option."""
+    is_option = word.startswith("-") and not _NEGATIVE.match(word)
+    return is_option and "=" not in word and word not in FLAGS and not _is_short_config(word)
+
+
+def _is_short_config(word: str) -> bool:
+    """Tell whether a word is ``-c`` with its file in one."""
+    return word.startswith("-c") and word != "-c"
+
+
 def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield options with their values; the value is empty if there is none."""
     for word, after in zip(argv, [*argv, ""][1:], strict=True):
         name, equals, value = word.partition("=")
-        if equals:
+        if _is_short_config(word):
+            yield "-c", word[2:].removeprefix("=")
+        elif equals:
             yield name, value
         elif word.startswith("-") and after and not after.startswith("--"):
             yield word, after

@@ -14,6 +14,8 @@ from brainmvp_lightning.commands.parsing_nearest import either, nearest
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 """Keys that may stand beside ``class_path``."""
 
+_MERGE = "<<"
+
 
 class ConfigError(ValueError):
     """A configuration file that cannot be read; one sentence with file, line and remedy."""
@@ -115,10 +117,14 @@ def _syntax(error: yaml.YAMLError, text: str, name: str) -> str:
 def _written(node: MappingNode, path: str, name: str) -> Iterator[Written]:
     """Yield what a mapping sets, the outer options first."""
     lines: dict[str, int] = {}
+    for merged in _merged(node):
+        yield from _written(merged, path, name)
     for key_node, value in node.value:
+        if key_node.value == _MERGE:
+            continue
         key, line = str(key_node.value), key_node.start_mark.line + 1
         where = f"{name}, line {line}" if name else ""
-        if key in lines and key != "<<":
+        if key in lines:
             raise ConfigError(
                 f"{where}: {key!r} is written twice (first in line {lines[key]}); keep one of them"
             )
@@ -132,6 +138,14 @@ def _written(node: MappingNode, path: str, name: str) -> Iterator[Written]:
             f"{name}, line {lines[beside[0]]}: {beside[0]!r} stands beside class_path; put it "
             "under init_args"
         )
+
+
+def _merged(node: MappingNode) -> Iterator[MappingNode]:
+    """Yield the mappings that ``<<`` puts into one, those that win last."""
+    for key_node, value in node.value:
+        if key_node.value == _MERGE:
+            found = value.value[::-1] if isinstance(value, SequenceNode) else [value]
+            yield from (one for one in found if isinstance(one, MappingNode))
 
 
 def _check_dotted(node: MappingNode, lines: dict[str, int], name: str) -> None:

@@ -90,6 +90,10 @@ def unknown_option(key: str, scene: Scene) -> str:
     path, place = scene.find(key)
     steps = plain(key).split(".")
     wrong, around = _first_unknown(steps, scene.options)
+    if wrong == steps[0] and _has(scene.outer, wrong):  # said by the parser of all commands
+        wrong, around = _first_unknown(steps, scene.outer)
+    if path.split(".")[-2:-1] and path.split(".")[-2] in around:  # those of the level above
+        around = _beside(path, [*scene.outer, *scene.homes]) or around
     written = path if path != wrong else ""
     where = f" ({', '.join(part for part in (written, place.strip(' ()')) if part)})"
     where = where if where != " ()" else ""
@@ -103,6 +107,17 @@ def unknown_option(key: str, scene: Scene) -> str:
     if not hint and around:
         hint = f"; known here: {_listed(around)}"
     return f"unknown option {wrong!r}{hint}{where}"
+
+
+def _has(options: Iterable[str], group: str) -> bool:
+    return any(f"{name}.".startswith(f"{group}.") for name in options)
+
+
+def _beside(path: str, known: Iterable[str]) -> list[str]:
+    """Return the names of the options that stand where an option was written."""
+    group = path.rpartition(".")[0]
+    names = [name.rpartition(".") for name in known]
+    return list(dict.fromkeys(name for parent, _, name in names if parent == group))
 
 
 def _elsewhere(wrong: str, known: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ from jsonargparse import Namespace
 from brainmvp_lightning.commands.parsing import TeachingParser
 from brainmvp_lightning.commands.sweep_folder import SWEEPS
 from brainmvp_lightning.commands.sweep_lint import Findings, lint
+from brainmvp_lightning.commands.sweep_reader import check_here
 from brainmvp_lightning.commands.sweep_trials import SweepOptions, run_trials
 from brainmvp_lightning.experiments.children import StoppedError
 from brainmvp_lightning.sweeps.files import Sweep
@@ -108,6 +109,7 @@ def _run(options: Namespace, programs: Path) -> int:
         return 2
     try:
         count = _check(sweep, options, programs)
+        check_here(found.config)
     except ValueError as error:
         return _fail(str(error), 2)
     root = Path(found.config.trainer.default_root_dir or ".")

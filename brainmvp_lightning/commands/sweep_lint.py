@@ -14,7 +14,7 @@ from jsonargparse import Namespace
 from brainmvp_lightning.commands.sweep_metrics import goal_of, readable, validation_metrics
 from brainmvp_lightning.commands.sweep_reader import read_trial
 from brainmvp_lightning.sweeps.files import Sweep, SweepError, read_sweep
-from brainmvp_lightning.sweeps.names import nearest
+from brainmvp_lightning.sweeps.names import is_inside, nearest, plain
 from brainmvp_lightning.sweeps.parameters import Parameter
 
 _CLASS = "class_path"
@@ -52,39 +52,50 @@ def lint(path: Path) -> tuple[Sweep | None, Findings]:
     if config is None:
         found.faults.append(f"the command without any value is refused: {reason}")
         return sweep, found
-    for parameter in _wrong(sweep):
-        found.faults += list(_parameter_faults(sweep, parameter, config))
+    for group, values, reason in _refused(sweep):
+        own = [fault for one in group for fault in _parameter_faults(sweep, one, config)]
+        found.faults += own or [f"{json.dumps(values)} is refused as a whole: {reason}"]
     if not found.faults:
         found.faults += list(_pair_faults(sweep))
         _check_together(sweep, found)
-    found.faults += list(_metric_faults(sweep, config))
+    found.faults += list(_metric_faults(sweep, found.config or config))
     found.notes += list(_notes(sweep, found.config or config))
     return sweep, found
 
 
-def _wrong(sweep: Sweep) -> Iterator[Parameter]:
-    """Yield the parameters with a value that is refused.
+def _refused(sweep: Sweep) -> Iterator[tuple[list[Parameter], dict[str, Any], str]]:
+    """Yield parameters with a set of their values that is refused, and why.
 
     Values are tried together, one of each parameter at a time; those of a class and of its options
     never meet. Only if a set is refused each value is tried by itself.
     """
     groups = _apart(sweep.parameters)
     for group in groups:
-        tries = [list(parameter.tries()) for parameter in group]
+        tries = [_tries(sweep, parameter) for parameter in group]
         for number in range(max(map(len, tries))):
             values = {
                 one.name: own[number % len(own)] for one, own in zip(group, tries, strict=True)
             }
-            if read_trial(sweep, values)[0] is None:
-                yield from group
+            config, reason = read_trial(sweep, values)
+            if config is None:
+                yield group, values, reason
                 break
+
+
+def _tries(sweep: Sweep, parameter: Parameter) -> list[Any]:
+    """Return the values to parse; each step of a grid, for they differ in their digits."""
+    is_grid = sweep.method == "grid" and parameter.distribution == "q_uniform"
+    return list(parameter.all_values() if is_grid else parameter.tries())
 
 
 def _apart(parameters: Sequence[Parameter]) -> list[list[Parameter]]:
     groups: list[list[Parameter]] = []
     for one in parameters:
         for group in groups:
-            if not any(_is_inside(one, other) or _is_inside(other, one) for other in group):
+            if not any(
+                is_inside(one.name, other.name) or is_inside(other.name, one.name)
+                for other in group
+            ):
                 group.append(one)
                 break
         else:
@@ -92,19 +103,10 @@ def _apart(parameters: Sequence[Parameter]) -> list[list[Parameter]]:
     return groups
 
 
-def _is_inside(inner: Parameter, outer: Parameter) -> bool:
-    return plain(inner.name).startswith(f"{plain(outer.name)}.")
-
-
-def plain(name: str) -> str:
-    """Return a dotted name without the levels that may be left out."""
-    return ".".join(word for word in name.split(".") if word not in ("init_args", _CLASS))
-
-
 def _parameter_faults(sweep: Sweep, parameter: Parameter, config: Namespace) -> Iterator[str]:
     """Yield a sentence for a key that is unknown, or else for each value that is refused."""
     refused = []
-    for value in parameter.tries():
+    for value in _tries(sweep, parameter):
         found, reason = read_trial(sweep, {parameter.name: value})
         if found is None:
             refused.append((value, reason))
@@ -127,7 +129,7 @@ def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _pair_faults(sweep: Sweep) -> Iterator[str]:
     """Yield where a class and its options are tried together, and one of them would be lost."""
     for outer, inner in itertools.permutations(sweep.parameters, 2):
-        if not _is_inside(inner, outer):
+        if not is_inside(inner.name, outer.name):
             continue
         option = next(iter(inner.tries()))
         for value in outer.tries():

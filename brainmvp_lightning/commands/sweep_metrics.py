@@ -18,7 +18,7 @@ _CLASSIFICATION: Mapping[str, str | None] = {
     "cross_entropy": LOWER,
 }
 _TASKS = {"SegmentationTask": _SEGMENTATION, "ClassificationTask": _CLASSIFICATION}
-_PRETRAINING = "PretrainTask"
+_PRETRAINING, _METHODS = "PretrainTask", ("brainmvp", "BrainMVP")
 _TERMS = ("cross_modal", "distillation", "contrast")
 
 
@@ -29,10 +29,10 @@ def validation_metrics(model: Namespace) -> Mapping[str, str | None] | None:
         model: The task's class and options.
 
     Returns:
-        None for a task of another package, of which nothing is known.
+        None for a task or a method of another package, of which nothing is known.
     """
-    task = str(model.class_path).rpartition(".")[2]
-    if task == _PRETRAINING:
+    task = _own_name(model)
+    if task == _PRETRAINING and _own_name(model.init_args.method) in _METHODS:
         found: dict[str, str | None] = {"total": LOWER, "masked_share": None, "negatives": None}
         options = model.init_args.method.init_args
         for term in _TERMS:
@@ -44,6 +44,12 @@ def validation_metrics(model: Namespace) -> Mapping[str, str | None] | None:
     else:
         return None
     return {f"val/{name}": goal for name, goal in found.items()}
+
+
+def _own_name(part: Namespace) -> str:
+    """Return the name of a class of this package, nothing for any other."""
+    path = str(part.class_path)
+    return path.rpartition(".")[2] if path.startswith("brainmvp_lightning.") else ""
 
 
 def goal_of(name: str, metrics: Mapping[str, str | None]) -> tuple[bool, str | None]:

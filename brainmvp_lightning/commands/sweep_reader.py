@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 from jsonargparse import Namespace
 
 from brainmvp_lightning.commands.trainer import BrainMVPCLI
+from brainmvp_lightning.commands.trainer_checks import check_machine
+from brainmvp_lightning.registry.modules import PluginError, naming_plugins
 from brainmvp_lightning.sweeps.files import Sweep
 from brainmvp_lightning.sweeps.macros import expand, write_values
 
@@ -22,14 +25,33 @@ _INLINE = Path("values.json")
 
 def read_trial(sweep: Sweep, values: Mapping[str, Any]) -> tuple[Namespace | None, str]:
     """Return the configuration of a trial, or why there is none."""
-    return reader().read(trial_words(sweep, values))
+    words = trial_words(sweep, values)
+    try:
+        with naming_plugins(_imports(words)):
+            return reader().read(words[words.index("fit") :])
+    except PluginError as error:
+        return None, str(error)
+
+
+def check_here(config: Namespace) -> None:
+    """See that this machine has what a trial asks for.
+
+    Raises:
+        ValueError: If it has not.
+    """
+    check_machine(config)
 
 
 def trial_words(sweep: Sweep, values: Mapping[str, Any]) -> list[str]:
-    """Return the words of a trial after the program's, its values in place of a file of them."""
+    """Return the words of a trial, its values in place of a file of them."""
     words = expand(sweep.command, sweep.program, values, _INLINE, os.environ)
-    inline = [write_values(values) if word == str(_INLINE) else word for word in words]
-    return inline[inline.index("fit") :]
+    return [write_values(values) if word == str(_INLINE) else word for word in words]
+
+
+def _imports(words: Sequence[str]) -> list[str]:
+    """Return the modules that come with ``--import`` before the command."""
+    before = [part for word in words[: words.index("fit")] for part in word.split("=", 1)]
+    return [after for word, after in itertools.pairwise(before) if word == "--import"]
 
 
 class FitReader(BrainMVPCLI):
@@ -49,6 +71,9 @@ class FitReader(BrainMVPCLI):
         else:
             fit = Namespace(seed_everything=False)  # type: ignore[no-untyped-call]
             self.config = Namespace(subcommand="fit", fit=fit)  # type: ignore[no-untyped-call]
+
+    def check_here(self, options: Any) -> None:  # noqa: ANN401 - options of a command
+        """Ask nothing of this machine; trials may run on another."""
 
     def before_instantiate_classes(self) -> None:
         """Leave everything as it is."""

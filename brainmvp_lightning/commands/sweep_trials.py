@@ -20,8 +20,9 @@ from brainmvp_lightning.commands.sweep_folder import RUN_ID, SWEEP_ID, move_run
 from brainmvp_lightning.commands.sweep_reader import read_trial
 from brainmvp_lightning.experiments.children import GRACE_S, Children, raise_on_sigterm
 from brainmvp_lightning.experiments.environment import (
+    core_numbers,
+    job_cores,
     job_environment,
-    usable_cores,
     usable_gpus,
 )
 from brainmvp_lightning.sweeps.files import Sweep
@@ -115,7 +116,7 @@ class _Schedule:
         self.waiting = [trial for trial in trials.items if trial.state in states]
         self.running: dict[int, _Job] = {}
         self.num_failed_now = 0
-        self.cores, self.gpus = usable_cores(), usable_gpus(os.environ)
+        self.cores, self.gpus = core_numbers(), usable_gpus(os.environ)
 
     def run(self) -> None:
         while True:
@@ -159,7 +160,11 @@ class _Schedule:
             trial.state, trial.reason, trial.history = RUNNING, "", []
         folder.mkdir(parents=True, exist_ok=True)
         self.trials.save()
-        words = self._words(trial, folder)
+        try:
+            words = self._words(trial, folder)
+        except ValueError as error:
+            self._refuse(trial, str(error))
+            return
         goes_on = "--ckpt_path" in words[-2:]
         self._say(trial, "goes on from its last checkpoint" if goes_on else self._readable(trial))
         log = folder / LOG_FILE
@@ -167,8 +172,16 @@ class _Schedule:
             file.write(f"$ {shlex.join(words)}\n".encode())
             start = file.tell()
         slot = min(set(range(self.options.jobs)) - set(self.running))
-        process = self.children.start(words, self._environment(slot), log)
+        cores = job_cores(slot, self.options.jobs, self.cores)
+        process = self.children.start(words, self._environment(slot), log, cores)
         self.running[slot] = _Job(trial, slot, process, log, start, time.monotonic())
+
+    def _refuse(self, trial: Trial, reason: str) -> None:
+        """Note that a trial cannot be started; the others go on."""
+        trial.state, trial.reason = FAILED, reason
+        self.num_failed_now += 1
+        self.trials.save()
+        self._say(trial, f"failed: {reason}")
 
     def _words(self, trial: Trial, folder: Path) -> list[str]:
         """Write the files of a trial, and return its command."""
@@ -183,7 +196,7 @@ class _Schedule:
 
     def _environment(self, slot: int) -> dict[str, str]:
         options = self.options
-        own = job_environment(os.environ, slot, options.jobs, self.cores, self.gpus)
+        own = job_environment(os.environ, slot, options.jobs, len(self.cores), self.gpus)
         for name in (SWEEP_ID, RUN_ID):  # of an agent that may have started us
             own.pop(name, None)
         own.setdefault("WANDB_MODE", "offline")
@@ -256,7 +269,7 @@ def _place(sweep: Sweep, trial: Trial, folder: Path) -> dict[str, Any]:
     """
     config, reason = read_trial(sweep, trial.values)
     if config is None:
-        raise ValueError(f"{trial.name} with {trial.values} is refused: {reason}")
+        raise ValueError(f"its values are refused together: {reason}")
     before = config.trainer.clone()
     move_run(config.trainer, folder)
     trainer: dict[str, Any] = {"default_root_dir": config.trainer.default_root_dir}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import lightning
 import lightning.pytorch as pl
@@ -361,6 +363,8 @@ def find_checkpoint(name: str | None, run: Path) -> Path:
     if not name or not path.is_file():
         found = ", ".join(str(known) for known in sorted(run.glob("checkpoints/*.ckpt")))
         what = f"there is no checkpoint {path}" if name else "nothing to run without weights"
+        if name == "best" and last_checkpoint(run).is_file():
+            what += ", because no validation was finished"
         raise ValueError(f"{what}; give one with --ckpt_path" + (f" ({found})" if found else ""))
     if not is_intact(path):
         raise ValueError(
@@ -394,9 +398,22 @@ def nulls_as_configs(words: list[str]) -> list[str]:
 
 def _nested(keys: list[str]) -> str:
     value: Any = None
-    for key in reversed(keys[1:]):
-        value = {"init_args": {key: value}} if key != "init_args" else value
-    return json.dumps({keys[0]: value})
+    words = [key for key in keys if key != "init_args"]
+    for depth in range(len(words) - 1, 0, -1):
+        inner = {words[depth]: value}
+        value = inner if ".".join(words[:depth]) in _plain_blocks() else {"init_args": inner}
+    return json.dumps({words[0]: value})
+
+
+@functools.cache
+def _plain_blocks() -> frozenset[str]:
+    """Return the options whose own options stand in them without ``init_args``."""
+    return frozenset(
+        f"{home}.{name}"
+        for home, cls in TrainerParser.homes
+        for name, hint in get_type_hints(cls.__init__).items()  # type: ignore[misc]
+        if any(map(is_dataclass, (hint, *get_args(hint))))
+    )
 
 
 def _stop(command: str, error: Exception) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from lightning.pytorch.accelerators import AcceleratorRegistry
@@ -16,6 +18,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from brainmvp_lightning.backbones.registry import BACKBONES
 from brainmvp_lightning.commands.parsing_files import ConfigError, Written
 from brainmvp_lightning.commands.parsing_nearest import question
+from brainmvp_lightning.commands.parsing_types import classes_of
 from brainmvp_lightning.datamodules.base import StudyDataModule
 from brainmvp_lightning.masking.registry import MASKING
 from brainmvp_lightning.methods.registry import METHODS
@@ -146,7 +149,22 @@ def option_homes(
     for registry in registries:
         if registry in places:
             homes += [(places[registry], registry.get(name)) for name in registry.names()]
-    return tuple(homes)
+    return (*homes, *(inner for home, cls in homes for inner in _option_groups(home, cls)))
+
+
+def _option_groups(home: str, cls: type) -> Iterator[tuple[str, type]]:
+    """Yield the groups of options that a class takes, each with its place."""
+    hints: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            hints = {**get_type_hints(base.__init__), **hints}  # type: ignore[misc]
+            kinds = {known.kind for known in inspect.signature(base).parameters.values()}
+            if inspect.Parameter.VAR_KEYWORD not in kinds:  # it hands no options through
+                break
+    for name, hint in hints.items():
+        for group in classes_of(hint):
+            if dataclasses.is_dataclass(group):
+                yield f"{home}.{name}", group
 
 
 def _check_folder(folder: str | None) -> None:

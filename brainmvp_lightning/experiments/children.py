@@ -116,9 +116,10 @@ class Children:
         return process
 
     def poll(self, process: subprocess.Popen[bytes]) -> int | None:
-        """Return the exit code of a process, None while it runs."""
+        """Return the exit code of a process, None while it runs; end what it leaves behind."""
         code = process.poll()
         if code is not None and process in self._running:
+            _kill(process)
             self._running.remove(process)
             self._announce(-process.pid)
         return code

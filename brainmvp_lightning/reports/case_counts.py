@@ -20,12 +20,16 @@ def counts_of_regions(runs: Sequence[tuple[str, Sequence[CaseScore]]]) -> str:
     first: list[tuple[str, ...]] = []
     others: list[tuple[str, ...]] = []
     for name, rows in runs:
-        for number, block in enumerate(summarise(rows, num=_RESAMPLES)["blocks"] if rows else ()):
+        grids: set[str] = set()  # the first group of each grid is the largest
+        for block in summarise(rows, num=_RESAMPLES)["blocks"] if rows else ():
+            space = block["space"]
+            place = others if space in grids else first
+            grids.add(space)
             for region, values in block["regions"].items():
-                cells = (escape(name), *_group(block), escape(region), *_counts(values))
-                (others if number else first).append(cells)
+                group = (*_group(block), escape(space), escape(region))
+                place.append((escape(name), *group, *_counts(values)))
     heads = (
-        "run data_set modalities region cases Dice 95_%_interval HD95_mm missed false_alarms "
+        "run data_set modalities grid region cases Dice 95_%_interval HD95_mm missed false_alarms "
         "both_empty lesions_found invented"
     )
     return _folded([head.replace("_", " ") for head in heads.split()], first, others)

@@ -31,7 +31,10 @@ class CaseTable:
     filters: tuple[int, ...] = (1, _MODALITIES, 3)
 
     def to_html(self) -> str:
-        """Return the table with its filters; what exceeds `MOST_ROWS` is counted below it."""
+        """Return the table with its filters; what exceeds `MOST_ROWS` is counted below it.
+
+        Complete cases, which the page shows first, have precedence over their subsets.
+        """
         heads = "".join(
             f'<th scope="col" aria-sort="none"><button type="button">{escape(head)}</button></th>'
             for head in self.heads
@@ -39,16 +42,25 @@ class CaseTable:
         most = self._most_modalities()
         body = "".join(
             f"<tr{self._mark(row, most)}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
-            for row in self.rows[:MOST_ROWS]
+            for row in self._kept(most)
         )
         more = len(self.rows) - MOST_ROWS
-        rest = f'<p class="hint">{more} more rows, all with better scores.</p>' if more > 0 else ""
+        rest = (
+            f'<p class="hint">{more} more rows are left out: those with subsets of modalities '
+            "before others, those with better scores before worse ones.</p>"
+            if more > 0
+            else ""
+        )
         return (
             f'<div class="cases">{"".join(map(self._filter, self.filters))}'
             f'<div class="wide tall" tabindex="0" role="region" aria-label="Cases">'
             f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
             f"</div>{rest}</div>"
         )
+
+    def _kept(self, most: Mapping[tuple[str, ...], int]) -> list[tuple[str, ...]]:
+        order = sorted(range(len(self.rows)), key=lambda i: bool(self._mark(self.rows[i], most)))
+        return [self.rows[i] for i in sorted(order[:MOST_ROWS])]
 
     def _most_modalities(self) -> dict[tuple[str, ...], int]:
         most: dict[tuple[str, ...], int] = {}
@@ -78,14 +90,19 @@ class CaseTable:
 def segmentation_table(
     runs: Sequence[tuple[str, Sequence[CaseScore]]], privacy: Privacy
 ) -> CaseTable:
-    """Return a row for each case, subset of modalities and region, with columns for each run."""
+    """Return a row for each case, subset of modalities and region, with columns for each run.
+
+    Where cases were scored on several grids there is a row and a column for these, too.
+    """
     found: dict[tuple[str, ...], list[CaseScore | None]] = {}
     for number, (_, rows) in enumerate(runs):
         for row in rows:
-            key = (row.dataset, row.study, row.modalities, row.region)
+            key = (row.dataset, row.study, row.modalities, row.region, row.space)
             found.setdefault(key, [None] * len(runs))[number] = row
     ordered = sorted(found.items(), key=lambda item: (_worst(item[1]), item[0]))
-    heads = ["case", "data set", "modalities", "region", "annotated ml"]
+    has_grids = len({key[4] for key in found}) > 1
+    grid_head = ["grid"] if has_grids else []
+    heads = ["case", "data set", "modalities", "region", *grid_head, "annotated ml"]
     for name, _ in runs:
         owner = f"{name}: " if len(runs) > 1 else ""
         heads += [
@@ -93,11 +110,12 @@ def segmentation_table(
             for head in ("Dice", "HD95 mm", "predicted ml", "lesions found", "invented", "outcome")
         ]
     body = []
-    for (dataset, study, modalities, region), scores in ordered:
+    for (dataset, study, modalities, region, space), scores in ordered:
         truth = next(row.truth_ml for row in scores if row is not None)
-        cells = [privacy.case(study), dataset, modalities, region, f"{truth:.2f}"]
+        grid = [space] if has_grids else []
+        cells = [privacy.case(study), dataset, modalities, region, *grid, f"{truth:.2f}"]
         body.append((*cells, *(cell for row in scores for cell in _segmented(row))))
-    return CaseTable(tuple(heads), body)
+    return CaseTable(tuple(heads), body, (1, _MODALITIES, 3, 4)[: 3 + has_grids])
 
 
 def class_table(runs: Sequence[tuple[str, Sequence[ClassScore]]], privacy: Privacy) -> CaseTable:

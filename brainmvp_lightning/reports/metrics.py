@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ class Logs:
 class _Part:
     points: dict[str, dict[int, float]]
     last_epoch: int
+    is_fresh: bool
 
     @property
     def is_training(self) -> bool:
@@ -64,13 +66,15 @@ def read_logs(folder: Path) -> Logs:
     """Read ``version_N/metrics.csv`` of a run's ``logs`` folder.
 
     Where a resumed training repeated steps, the later log counts. Logs of tests and validations
-    alone belong to no curve.
+    alone belong to no curve, nor do those before the last training that began afresh.
     """
-    parts, faults = [], []
+    parts: list[_Part] = []
+    faults: list[str] = []
     for path in sorted(folder.glob("*/metrics.csv"), key=_version):
         part, sentences = _read_part(path)
         faults += sentences
         if part is not None and part.is_training:
+            parts = [] if part.is_fresh else parts
             parts.append(part)
     joined: dict[str, dict[int, float]] = {}
     for part in parts:
@@ -142,7 +146,17 @@ def _read_part(path: Path) -> tuple[_Part | None, list[str]]:
     if num_broken:
         lines_are = "line is" if num_broken == 1 else "lines are"
         faults = [f"{name}: {num_broken} broken {lines_are} left out"]
-    return (_Part(points, last_epoch) if points else None), faults
+    is_fresh = _is_fresh(path.with_name("start.json"))
+    return (_Part(points, last_epoch, is_fresh) if points else None), faults
+
+
+def _is_fresh(start: Path) -> bool:
+    """Tell whether a training is known to have gone on from no checkpoint of its folder."""
+    try:
+        facts = json.loads(start.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # logs of earlier versions have no such file
+    return isinstance(facts, dict) and facts.get("continues") is False
 
 
 def _numbers(header: Sequence[str], cells: Sequence[str]) -> dict[str, float] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
@@ -170,9 +170,15 @@ def _read_worst(runs: Sequence[Run], privacy: Privacy, report: Report) -> Worst:
                 report.faults.append(
                     privacy.text(f"{run.name}: volumes of {name} are damaged: {reason}")
                 )
-        found.sort(key=lambda row: sum(value or 0.0 for value in row[2].dice.values()))
+        found.sort(key=lambda row: _mean_known(row[2].dice.values()))
         worst += found[:MOST_WORST]
     return worst
+
+
+def _mean_known(values: Iterable[float | None]) -> float:
+    """Return a mean; a case without any defined Dice is none of the worst."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else 1.0
 
 
 def _notices(report: Report) -> str:

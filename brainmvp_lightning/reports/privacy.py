@@ -8,11 +8,17 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePath, PurePosixPath
+from urllib.parse import urlsplit
 
-# An absolute path on any system, a home folder, or an address; not "train/dice" or "../x".
+# "alice@host:" before a path.
+_ACCOUNT = re.compile(r"[\w.+-]+@[\w.-]+:(?=[/~])")
+# An address, which may hold a password, up to the punctuation behind it.
+_ADDRESS = r"""[A-Za-z][\w+.-]*://\S+?(?=[,;:.)\]}>'"]*(?:\s|$))"""
+# An absolute path on any system or a home folder; not "train/dice", "../x" or "</p>".
 _PATH = re.compile(
-    r"""(?:[A-Za-z][\w+.-]*:/{2,3}|(?<![\w.~/\\<-])(?:[A-Za-z]:[\\/]|\\\\|~[\w.-]*/|/(?=[\w.~])))"""
-    r"""[^\s'",;:)<>\]}]*"""
+    rf"""(?P<address>{_ADDRESS})"""
+    r"""|(?<![\w.~/\\<])(?:[A-Za-z]:[\\/]|\\\\|~[\w.-]*/|/(?=[\w.~]))[^\s'",;:)<>\]}]*"""
+    r"""|(?<!\w-[A-Z])(?<=-[A-Z])/(?=[\w.~])[^\s'",;:)<>\]}]*"""  # such as -I/usr/include
 )
 _HOMES = ("home", "Users", "user", "users")
 _PLAIN = ("root", "user", "data", "localhost", "admin", "ubuntu")  # words that mean other things
@@ -48,9 +54,10 @@ class Privacy:
         """Return a text in which paths are cut to their last part and names left out."""
         if self.with_paths:
             return text
+        text = _ACCOUNT.sub("", text)
         if re.match(r"(/|~|[A-Za-z]:[\\/]|\\\\)", text) and "\n" not in text:
             return _shorten(text)  # a path as a whole, which may hold spaces
-        text = _PATH.sub(lambda found: _shorten(found.group()), text)
+        text = _PATH.sub(_shorten_found, text)
         for name in _own_names():
             text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", "…", text)
         return text
@@ -66,10 +73,20 @@ def safe_parts(path: PurePath) -> list[str]:
     return [part for part in parts if part not in own and not part.startswith("~")]
 
 
+def _shorten_found(found: re.Match[str]) -> str:
+    if found["address"] is None:
+        return _shorten(found[0])
+    try:
+        path = urlsplit(found[0]).path.partition(";")[0]
+    except ValueError:  # no address, whatever it looks like
+        return "…"
+    return "…" if "@" in path else _shorten(f"/host{path}")
+
+
 def _shorten(path: str) -> str:
     """Return the last part of a path, unless it is somebody's folder."""
-    without_scheme = re.sub(r"^[A-Za-z][\w+.-]*:/{2,3}|^[A-Za-z]:", "", path).replace("\\", "/")
-    plain = PurePosixPath("/" + without_scheme.strip("/"))
+    without_drive = re.sub(r"^[A-Za-z]:", "", path).replace("\\", "/")
+    plain = PurePosixPath("/" + without_drive.strip("/"))
     parts = safe_parts(plain)
     return f"…/{parts[-1]}" if parts and len(plain.parts) > 2 else "…"
 

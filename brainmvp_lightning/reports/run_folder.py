@@ -185,7 +185,7 @@ def _read_table(path: Path) -> dict[str, str]:
 def _find_pictures(folder: Path) -> dict[str, dict[str, Path]]:
     """Return pictures by kind and epoch, oldest first; ``last`` only if it differs from them."""
     found: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.glob("*.png")):
+    for path in sorted(folder.glob("*.png"), key=_number_and_name):
         kind, _, epoch = path.stem.rpartition("_")
         if kind:
             found.setdefault(kind, {})[epoch] = path
@@ -194,6 +194,12 @@ def _find_pictures(folder: Path) -> dict[str, dict[str, Path]]:
         if "last" in epochs and numbered and _are_same(epochs["last"], numbered[-1]):
             del epochs["last"]
     return found
+
+
+def _number_and_name(path: Path) -> tuple[bool, int, str]:
+    """Return what numbered pictures are sorted by; those with a word come behind them."""
+    end = path.stem.rpartition("_")[2]
+    return not end.isdecimal(), int(end) if end.isdecimal() else 0, path.name
 
 
 def _are_same(first: Path, second: Path) -> bool:

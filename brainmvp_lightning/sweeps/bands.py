@@ -32,8 +32,8 @@ class Bands:
     ) -> bool:
         """Tell whether a trial should stop at the last band that it has reached.
 
-        It goes on if its best so far is among the best ``1 / eta`` of all trials that have come as
-        far, itself included.
+        It goes on if its best so far is no worse than that of the trial at place ``n / eta``,
+        counted from 0, of the n that have come as far, itself included; this is wandb's rule.
 
         Args:
             own: The metric at each of its validations.
@@ -44,10 +44,15 @@ class Bands:
         if not reached:
             return False
         end, sign = reached[-1], -1.0 if is_higher_better else 1.0
-        best = min(sign * value for value in own[:end])
+        best = _best(own[:end], sign)
         far = [other[:end] for other in others if len(other) >= end]
-        ranks = sorted([best, *(min(sign * value for value in other) for other in far)])
-        return best > ranks[math.ceil(len(ranks) / self.eta) - 1]
+        ranks = sorted([best, *(_best(other, sign) for other in far)])
+        return best > ranks[min(len(ranks) - 1, int(len(ranks) / self.eta))]
+
+
+def _best(history: Sequence[float], sign: float) -> float:
+    """Return the lowest value; one that is no number is worse than all."""
+    return min(math.inf if math.isnan(value) else sign * value for value in history)
 
 
 def read_bands(block: Any, faults: list[str]) -> Bands | None:  # noqa: ANN401 - from YAML

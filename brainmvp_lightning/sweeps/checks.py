@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from brainmvp_lightning.sweeps.macros import BAD_ARGS, ENVIRONMENT, GOOD_ARGS, KNOWN, MACRO
-from brainmvp_lightning.sweeps.names import nearest
+from brainmvp_lightning.sweeps.names import is_inside, nearest, plain
 from brainmvp_lightning.sweeps.parameter_blocks import is_int
 from brainmvp_lightning.sweeps.parameters import Parameter
 
@@ -21,6 +22,7 @@ _TOP = (
     *("description", "project", "entity", "run_cap", "controller", "job", "image_uri", "scheduler"),
 )
 _METRIC = ("name", "goal", "target", "impute", "impute_while_running")
+_FILE = re.compile(r"^[^-].*\.(ya?ml|json)$")
 _GRID = ("constant", "categorical", "int_uniform", "q_uniform")
 
 
@@ -89,7 +91,7 @@ def check_command(tree: dict[str, Any], parameters: Sequence[Parameter], faults:
         faults.append(f"the command does not start {PROGRAM}; put ${{program}} into it")
     if "fit" not in items:
         faults.append(f"the command is no {PROGRAM} fit; put fit after ${{program}}")
-    _check_args(items, [name for name in macros if name in GOOD_ARGS], faults)
+    _check_args(items, [name for name in macros if name in GOOD_ARGS], parameters, faults)
     _check_texts(macros, parameters, faults)
 
 
@@ -110,7 +112,9 @@ def _macros_of(item: str, faults: Faults) -> list[str]:
     return names
 
 
-def _check_args(items: list[str], macros: list[str], faults: Faults) -> None:
+def _check_args(
+    items: list[str], macros: list[str], parameters: Sequence[Parameter], faults: Faults
+) -> None:
     if len(macros) != 1:
         has = f"has {' and '.join(macros)}" if macros else "has no ${args_json_file}"
         faults.append(f"the command {has}; values must reach the program once: {FORM}")
@@ -124,10 +128,28 @@ def _check_args(items: list[str], macros: list[str], faults: Faults) -> None:
         faults.append(f"{item} is a configuration; put -c before it")
     if not is_config and items[place - 1] in ("-c", "--config"):
         faults.append(f"{item} is options, no configuration; drop the -c before it")
-    if any(word in ("-c", "--config") for word in items[place + 1 :]):
+    if any(_names_config(word) for word in items[place + 1 :]):
         faults.append(f"{item} comes before another -c, whose values would win; put it last")
-    if not any(word in ("-c", "--config") for word in items[: place - int(is_config)]):
+    for word in items[place + 1 :]:
+        _check_after(word, parameters, faults)
+    before = items[: place - int(is_config)]
+    before = before[before.index("fit") + 1 :] if "fit" in before else before
+    if not any(_names_config(word) or _FILE.search(word) for word in before):
         faults.append(f"the command names no base file; give {FORM}")
+
+
+def _names_config(word: str) -> bool:
+    return word == "--config" or word.startswith(("-c", "--config="))
+
+
+def _check_after(word: str, parameters: Sequence[Parameter], faults: Faults) -> None:
+    """Note an option after the values that takes the place of one of them."""
+    name = word.partition("=")[0].removeprefix("--") if word.startswith("--") else ""
+    for one in parameters if name else ():
+        if plain(one.name) == plain(name) or is_inside(one.name, name):
+            faults.append(
+                f"--{name} comes after the values and would win over {one.name}; put it before them"
+            )
 
 
 def _check_texts(macros: list[str], parameters: Sequence[Parameter], faults: Faults) -> None:

@@ -112,7 +112,7 @@ class Parameter:
         return self._rounded(self._number(place))
 
     def all_values(self) -> tuple[Any, ...]:
-        """Return each value, for a grid.
+        """Return each value, for a grid: those of ``q_uniform`` from `low` on, without `high`.
 
         Raises:
             ValueError: If there are more than can be counted.
@@ -123,8 +123,11 @@ class Parameter:
             return tuple(range(int(self.low), int(self.high) + 1))
         if self.distribution == "q_uniform":
             q = self.q or 1
-            first, last = math.ceil(self.low / q - 1e-9), math.floor(self.high / q + 1e-9)
-            return tuple(self._rounded(number * q) for number in range(first, last + 1))
+            number = math.ceil((self.high - self.low) / q - 1e-9)  # as many as numpy.arange
+            steps = [self.low + step * q for step in range(number)]
+            return tuple(
+                step if isinstance(step, int) else float(f"{step:.{_DIGITS}g}") for step in steps
+            )
         raise ValueError(f"{self.name} is {self.distribution}, which a grid cannot go through")
 
     def tries(self) -> Iterator[Any]:

@@ -45,7 +45,8 @@ def best_trial(sweep: Sweep, trials: Sequence[Trial]) -> Trial | None:
 
 
 def best_command(sweep: Sweep, folder: Path, trial: Trial) -> str:
-    """Return the call of a trial; it runs in the folder of its base file."""
+    """Return the call of a trial, with a run folder of its own beside the trials."""
     values = folder / trial.name / VALUES_FILE
     words = expand(sweep.command, sweep.program, trial.values, values, os.environ)
+    words += ["--trainer.default_root_dir", str(folder / "best")]
     return shlex.join(words[1:] if words[0] == "/usr/bin/env" else words)

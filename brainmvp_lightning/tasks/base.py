@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -158,6 +159,12 @@ class Task(pl.LightningModule):
         if not self.trainer.predicting:  # a prediction takes no logs
             self.log("data/faults", self._faults_on_device(), batch_size=1)
 
+    def on_train_epoch_end(self) -> None:
+        """Log the faults of all processes, which all come here; a step's line has the first's."""
+        if self.trainer.world_size > 1:
+            count = self._faults_on_device()
+            self.log("data/faults_of_all", count, batch_size=1, sync_dist=True, reduce_fx="sum")
+
     def _faults_on_device(self) -> Tensor:
         """Return the count as a tensor that is only sent to a device when it has changed.
 
@@ -170,11 +177,15 @@ class Task(pl.LightningModule):
         return known[1]
 
     def report_fault(self, fault: str) -> None:
-        """Count a fault; print it the first time."""
+        """Count a fault; print it the first time, with several processes by each of them."""
         self.num_faults += 1
         if fault not in self._known_faults:
             self._known_faults.add(fault)
-            self.print(f"fault {len(self._known_faults)}: {fault}")
+            sentence = f"fault {len(self._known_faults)}: {fault}"
+            if self._trainer is not None and self.trainer.world_size > 1:
+                sys.stderr.write(f"process {self.global_rank}: {sentence}\n")
+            else:
+                self.print(sentence)
 
 
 def _is_plain(value: Any) -> bool:  # noqa: ANN401 - anything at all

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_ACCOUNT = re.compile(r"[\w.+-]+@[\w.-]+:(?=[/~])")  # "anna@host:" before a path
 _ABSOLUTE = re.compile(
-    r"(?<![\w.:/\\~-])"  # where a word begins
+    r"(?:(?<![\w./\\~])|(?<!\w-[A-Z])(?<=-[A-Z]))"  # where a word begins, or after -I of a compiler
     r"(?:~[\w.-]*/|/(?=[^\s/])|[A-Za-z]:[\\/])"
     r"[^\s\"',;:()\[\]{}]*"
 )
@@ -41,6 +42,7 @@ def shareable(value: Any, *, start: Path | None = None) -> Any:  # noqa: ANN401 
 
 
 def _text(text: str, start: Path) -> str:
+    text = _ACCOUNT.sub("", text)
     if _is_path(text):
         return _shorten(text, start)
     return _ABSOLUTE.sub(lambda found: _shorten(found[0], start), _ADDRESS.sub(_last, text))
@@ -63,4 +65,8 @@ def _shorten(text: str, start: Path) -> str:
 
 
 def _last(found: re.Match[str]) -> str:
-    return urlsplit(found[0]).path.rstrip("/").rpartition("/")[2]
+    try:
+        path = urlsplit(found[0]).path.partition(";")[0]
+    except ValueError:  # no address, whatever it looks like
+        return ""
+    return "" if "@" in path else path.rstrip("/").rpartition("/")[2]

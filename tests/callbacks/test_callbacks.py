@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import lightning.pytorch as pl
 import nibabel as nib
 import numpy as np
 import pytest
@@ -11,10 +13,16 @@ import torch
 from matplotlib.image import imread
 from safetensors import safe_open
 
+from brainmvp_lightning.callbacks.checkpoints import (
+    BestCheckpoint,
+    LastCheckpoint,
+    SaveRunConfig,
+)
 from brainmvp_lightning.callbacks.console import EpochLines, TrainingBar
 from brainmvp_lightning.callbacks.drawing import draw_slices
 from brainmvp_lightning.callbacks.encoder_export import EncoderExport
 from brainmvp_lightning.callbacks.pictures import ReconstructionPictures, TemplatePictures
+from brainmvp_lightning.callbacks.run_record import RunRecord
 from tests.training import small_data, small_task, small_trainer
 
 
@@ -70,6 +78,30 @@ def test_the_encoder_file_says_what_it_is(run: Path) -> None:
     text = json.dumps(manifest)
     for fact in ("ours", "recipe", "modalities", "torch", "UNET3D"):
         assert fact in text, fact
+
+
+def test_a_trial_of_one_batch_leaves_a_finished_run_alone(
+    cache_folder: Path, tmp_path: Path
+) -> None:
+    files = ("checkpoints/best.ckpt", "encoder.safetensors", "run.json", "templates/t1.nii.gz")
+    for name in (*files, "pictures/templates_0001.png", "pictures/reconstruction_0001.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"old")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    parts = [EncoderExport(), TemplatePictures(), ReconstructionPictures(), RunRecord()]
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        fast_dev_run=True,
+        enable_progress_bar=False,
+        callbacks=[LastCheckpoint(), BestCheckpoint("val/total", "min"), *parts],
+    )
+    trainer.fit(small_task(), small_data(cache_folder))
+    parser: Any = SimpleNamespace(save=lambda _, path, **_options: path.write_text("new"))
+    config: Any = SimpleNamespace(clone=dict)
+    SaveRunConfig(parser, config).save_config(trainer, trainer.lightning_module, "fit")
+    assert trainer.global_step == 1
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_the_bar_reads_losses_from_the_device_as_often_as_they_are_logged(

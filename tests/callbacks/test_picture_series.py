@@ -18,6 +18,13 @@ class Dots(PictureSeries):
     kind = "dots"
 
 
+def validation(after: int, every: int = 10) -> dict[str, Any]:
+    """Counts of a trainer that validates in an epoch of 10 batches."""
+    progress = SimpleNamespace(is_last_batch=after == 10, current=SimpleNamespace(ready=after))
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    return {"fit_loop": loop, "num_training_batches": 10, "val_check_batch": every}
+
+
 def at(folder: Path, epoch: int, **changes: Any) -> Any:
     options = {
         "default_root_dir": str(folder),
@@ -28,6 +35,9 @@ def at(folder: Path, epoch: int, **changes: Any) -> Any:
         "sanity_checking": False,
         "is_global_zero": True,
         "loggers": [],
+        "fast_dev_run": False,
+        "check_val_every_n_epoch": 1,
+        **validation(after=10),
         "state": SimpleNamespace(fn=TrainerFn.FITTING),
     }
     return SimpleNamespace(**{**options, **changes})
@@ -48,6 +58,19 @@ def test_a_picture_is_due_by_epochs_and_by_seconds_but_always_at_the_end(tmp_pat
     assert dots.is_due(at(tmp_path, 4, max_epochs=5))
     assert dots.is_due(at(tmp_path, 4, max_epochs=-1, max_steps=4))
     assert not dots.is_due(at(tmp_path, 4, max_epochs=-1, max_steps=5))
+
+
+def test_the_last_picture_is_that_of_the_last_validation(tmp_path: Path) -> None:
+    dots = Dots(every_seconds=3600)
+    dots.publish(at(tmp_path, 0), draw)
+
+    def due(epoch: int, **changes: Any) -> bool:
+        return dots.is_due(at(tmp_path, epoch, max_epochs=5, **changes))
+
+    assert [due(4, **validation(after, every=5)) for after in (5, 10)] == [False, True]
+    assert [due(4, **validation(after, every=4)) for after in (4, 8)] == [False, True]
+    assert not due(2, check_val_every_n_epoch=2)
+    assert due(3, check_val_every_n_epoch=2)
 
 
 def test_the_first_the_newest_and_evenly_spaced_pictures_stay(tmp_path: Path) -> None:

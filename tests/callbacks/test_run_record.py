@@ -4,9 +4,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.loggers import CSVLogger
 
 from brainmvp_lightning.callbacks.run_facts import configuration_hash, git_state, split_hash
 from brainmvp_lightning.callbacks.run_record import RunRecord
+from brainmvp_lightning.reports.metrics import read_logs
 from brainmvp_lightning.volumes.cache import Cache
 from brainmvp_lightning.volumes.index import StudySelection
 from tests.training import small_data, small_task, small_trainer
@@ -64,9 +66,22 @@ def test_a_resumed_run_writes_its_record_anew(cache_folder: Path, tmp_path: Path
         small_task(), small_data(cache_folder)
     )
     file = tmp_path / "run.json"
+    assert '"continues": false' in file.read_text()
     assert '"studies": {\n   "train": 5,\n   "val": 2,\n   "test": 0\n' in file.read_text()
     file.write_text("old")
     checkpoint = str(tmp_path / "checkpoints" / "last.ckpt")
     trainer = small_trainer(tmp_path, RunRecord({"a": 2}), epochs=2)
     trainer.fit(small_task(), small_data(cache_folder), ckpt_path=checkpoint, weights_only=True)
     assert file.read_text().startswith('{\n "format": 1,')
+    assert '"continues": true' in file.read_text()
+
+
+def test_each_log_says_whether_its_training_goes_on(cache_folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        trainer = small_trainer(tmp_path, RunRecord(), epochs=1)
+        trainer.loggers = [CSVLogger(tmp_path, name="logs")]
+        trainer.fit(small_task(), small_data(cache_folder))
+    logs = tmp_path / "logs"
+    starts = [(logs / name / "start.json").read_text() for name in ("version_0", "version_1")]
+    assert starts == ['{"continues": false}\n'] * 2
+    assert read_logs(logs).num_parts == 1

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 
 from brainmvp_lightning.cli import main
 from brainmvp_lightning.commands.explain import configurations
+from brainmvp_lightning.commands.explain_facts import step_facts
 from brainmvp_lightning.commands.explain_paper import departures
 from tests.commands.planning import write_config
 from tests.datamodules.labelled_cohort import write_cohort
@@ -177,3 +179,42 @@ def test_an_option_of_the_paper_with_another_value_is_a_departure() -> None:
     assert (found.fact.paper, found.here, found.is_published) == (None, 4, True)
     # A number is no switch: 1 is not true.
     assert departures("PretrainTask", {"data.shared_modality": 0}) != []
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("gradient_clip_val", 1.0),
+        ("limit_train_batches", 5),
+        ("limit_train_batches", 1),
+        ("max_steps", 100),
+        ("overfit_batches", 2),
+        ("fast_dev_run", True),
+        ("precision", "32-true"),
+    ],
+)
+def test_what_makes_the_training_another_one_is_a_departure(option: str, value: object) -> None:
+    (found,) = departures("SegmentationTask", {f"trainer.{option}": value})
+    assert found.is_published == (option == "precision")
+
+
+@pytest.mark.parametrize(
+    ("options", "per_epoch", "total"),
+    [
+        ({}, 4, 40),
+        ({"fast_dev_run": True}, 1, 1),
+        ({"fast_dev_run": 3}, 3, 3),
+        ({"overfit_batches": 2}, 2, 20),
+        ({"overfit_batches": 0.5}, 2, 20),
+        ({"limit_train_batches": 3}, 3, 30),
+    ],
+)
+def test_steps_are_those_that_the_trainer_will_take(
+    options: dict[str, Any], per_epoch: int, total: int
+) -> None:
+    given = {"max_steps": -1, "max_epochs": 10, "limit_train_batches": None, **options}
+    trainer = SimpleNamespace(**{"fast_dev_run": False, "overfit_batches": 0.0, **given})
+    batch = {"batch_size": 2, "processes": 1, "accumulation": 1}
+    facts = {"batch": batch, "data": {"studies": {"train": 8}}, "problems": []}
+    found = step_facts(trainer, {}, facts)
+    assert (found["per_epoch"], found["total"]) == (per_epoch, total)

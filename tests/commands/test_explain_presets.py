@@ -13,8 +13,6 @@ from brainmvp_lightning.commands.explain_paper import FACTS, Departure, departur
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAIN = sorted(CONFIGS.glob("pretrain/brainmvp_*.yaml"))
 FINE_TUNING = sorted(CONFIGS.glob("finetune/*/*.yaml"))
-NAMED = {"trainer.precision"}
-"""What the presets depart in, with a comment beside it."""
 
 
 def resolved(config: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -34,8 +32,7 @@ def test_presets_of_the_paper_depart_in_what_they_name_only(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {each.fact.option for each in departures_of(config, capsys)}
-    assert found == NAMED
-    assert "32-true for the paper's arithmetic" in config.read_text()
+    assert found == set()
 
 
 def test_the_published_preset_departs_exactly_where_the_published_code_does(
@@ -59,8 +56,8 @@ def test_each_comment_of_the_published_preset_is_a_departure(
         if "# published" in line and "class_path" not in line
     ]
     assert len(commented) >= 10
-    # Full precision is the paper's, too; clip and init_args hold several options each.
-    assert {*commented} - {"precision", "clip", "init_args"} <= found
+    # clip and init_args hold several options each.
+    assert {*commented} - {"clip", "init_args"} <= found
     assert {"lower", "upper", "over", "weight", "masking"} <= found
 
 

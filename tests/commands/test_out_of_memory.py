@@ -74,6 +74,7 @@ def test_a_batch_of_one_is_told_to_compute_activations_again_or_to_crop(
     assert "model.checkpointing true" in sentence
 
 
+@pytest.mark.slow
 def test_the_advice_helps_and_the_run_goes_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -110,6 +110,29 @@ def test_merged_mappings_of_yaml_are_no_duplicates() -> None:
         read_text("a: 1\na: 2\n", "x")
 
 
+def test_what_comes_by_a_merge_belongs_to_where_it_is_merged() -> None:
+    text = (
+        "base: &base {class_path: a.B, init_args: {c: 1}}\n"
+        "one: {<<: *base}\n"
+        "two: {<<: *base, class_path: a.D}\n"
+        "three:\n  <<: [*base, {e: 2}]\n"
+    )
+    found = {each.path: each.value for each in read_text(text, "x")}
+    assert found["one"] == "a.B"
+    assert found["one.c"] == found["two.c"] == found["three.c"] == "1"
+    assert (found["two"], found["three.e"]) == ("a.D", "2")
+    assert not any("<<" in path for path in found)
+
+
+def test_a_configuration_may_stand_in_one_word_with_its_option(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("data: {batch_size: 3}\n")
+    for word in (f"-c{tmp_path / 'a.yaml'}", f"-c={tmp_path / 'a.yaml'}"):
+        assert [each.path for each in what_is_written(["fit", word])] == [
+            "data",
+            "data.batch_size",
+        ]
+
+
 def test_a_file_alone_is_a_configuration_but_the_value_of_an_option_is_not() -> None:
     words = [
         "fit",
@@ -125,6 +148,9 @@ def test_a_file_alone_is_a_configuration_but_the_value_of_an_option_is_not() -> 
         *("fit", "--config", "a.yaml", "--print_config", "--config", "b.yaml"),
         *("--model.templates", "c.yaml", "-c", "d.yaml"),
     ]
+    for number in ("-1", "-.5"):  # a value, whose next word belongs to nothing
+        before = ["fit", "--trainer.max_steps", number]
+        assert positional_configs([*before, "a.yaml"]) == [*before, "--config", "a.yaml"]
 
 
 def test_missing_configuration_file_names_the_nearest(

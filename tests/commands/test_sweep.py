@@ -31,11 +31,14 @@ lint.Findings = SimpleNamespace
 lint.lint = lambda path: (read_sweep(path), SimpleNamespace(faults=[], notes=[], config=config))
 reader = ModuleType("reader")
 reader.read_trial = lambda sweep, values: (config.clone(), "")
+reader.check_here = lambda config: None
 sys.modules["brainmvp_lightning.commands.sweep_lint"] = lint
 sys.modules["brainmvp_lightning.commands.sweep_reader"] = reader
 from brainmvp_lightning.commands.sweep import main
 sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
 """
+
+ONE_EPOCH = {"trainer.max_epochs": {"value": 1}}
 
 
 @pytest.fixture
@@ -143,18 +146,20 @@ def test_a_trial_that_is_behind_is_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sweep_trials, "_LOOK_S", 0.05)
-    parameters = {RATE: {"values": [0.001, 0.5]}, "trainer.max_epochs": {"value": 4}}
+    rates = {"values": [0.001, 0.002, 0.5]}
+    parameters = {RATE: rates, "trainer.max_epochs": {"value": 4}}
     bands = {"type": "hyperband", "min_iter": 1, "eta": 2}
     slow = tmp_path / "slow"
     monkeypatch.setenv("STAND_IN_WAITS", str(slow))
 
-    def say(text: str) -> None:  # the second trial is slow enough to be stopped
-        if "trial_0000: finished" in text:
+    def say(text: str) -> None:  # the third trial is slow enough to be stopped
+        if "trial_0001: finished" in text:
             slow.mkdir()
 
     monkeypatch.setattr("brainmvp_lightning.commands.sweep._say", say)
     assert run(parameters=parameters, early_terminate=bands) == 0
     assert [(row["state"], row["validations"]) for row in rows(tmp_path)] == [
+        ("finished", "4"),
         ("finished", "4"),
         ("stopped", "1"),
     ]
@@ -198,3 +203,47 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_a_trial_that_the_parser_refuses_has_failed_and_the_others_go_on(
+    run: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    read = sweep_trials.read_trial
+
+    def refuse(sweep: Any, values: dict[str, Any]) -> Any:
+        return (None, "too fast") if values[RATE] == 0.003 else read(sweep, values)
+
+    monkeypatch.setattr(sweep_trials, "read_trial", refuse)
+    for _ in range(2):  # the second call finds nothing to do, and does not stumble either
+        assert run(parameters={RATE: {"values": [0.003, 0.001]}, **ONE_EPOCH}) == 1
+        assert [row["state"] for row in rows(tmp_path)] == ["finished", "failed"]
+    assert "failed: its values are refused together: too fast" in capsys.readouterr().out
+
+
+def test_jobs_at_once_have_cores_of_their_own(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    start = sweep_trials.Children.start
+
+    def note(self: Any, words: Any, environment: Any, log: Path, cores: Any = ()) -> Any:
+        given.append(list(cores))
+        return start(self, words, environment, log)
+
+    monkeypatch.setattr(sweep_trials, "core_numbers", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr(sweep_trials.Children, "start", note)
+    assert run("--jobs", "2", parameters={RATE: {"values": [0.003, 0.001]}, **ONE_EPOCH}) == 0
+    assert given == [[0, 1], [2, 3]]
+
+
+def test_the_machine_is_asked_where_trials_run_and_not_where_a_file_is_checked(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    devices = {"trainer.accelerator": {"value": "cuda"}, "trainer.devices": {"value": 64}}
+    parameters = {RATE: {"values": [0.001]}, **devices}
+    assert main(["lint", str(write_sweep(tmp_path, parameters=parameters))]) == 0
+    assert run(parameters=parameters) == 2
+    assert "GPU" in capsys.readouterr().err

@@ -1,12 +1,15 @@
 """``brainmvp fit``: one word swaps a part, and a wrong one ends the call before any work."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from brainmvp_lightning.cli import main
+from brainmvp_lightning.commands.trainer import nulls_as_configs
 
 CONFIG = Path(__file__).parents[2] / "configs" / "pretrain" / "brainmvp_uniformer.yaml"
 
@@ -120,3 +123,19 @@ def test_what_does_not_fit_the_data_ends_the_call_before_training(
     )
     assert re.search(expected, text)
     assert len(text.splitlines()) == 1, text
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("data.clip.over", {"data": {"init_args": {"clip": {"over": None}}}}),
+        ("data.init_args.clip.over", {"data": {"init_args": {"clip": {"over": None}}}}),
+        ("model.optimizer.betas", {"model": {"init_args": {"optimizer": {"betas": None}}}}),
+        (
+            "model.method.contrast",
+            {"model": {"init_args": {"method": {"init_args": {"contrast": None}}}}},
+        ),
+    ],
+)
+def test_null_stands_where_the_parser_looks_for_it(option: str, expected: dict[str, Any]) -> None:
+    assert nulls_as_configs([f"--{option}", "null"]) == ["--config", json.dumps(expected)]

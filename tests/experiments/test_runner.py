@@ -290,3 +290,12 @@ def test_gpus_are_those_that_are_allowed_else_all(tmp_path: Path) -> None:
 def test_without_jobs_nothing_can_be_run() -> None:
     with pytest.raises(ValueError, match="jobs is 0"):
         RunOptions(jobs=0)
+
+
+def test_what_a_child_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+    note = tmp_path / "pid.txt"
+    with Children() as children:
+        words = ["sh", "-c", f"sleep 47 & echo $! > {note}; exit 1"]
+        process = children.start(words, os.environ, tmp_path / "log.txt")
+        wait_for(lambda: children.poll(process) is not None)
+        wait_for(lambda: not is_alive(int(note.read_text())))

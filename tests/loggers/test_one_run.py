@@ -131,8 +131,8 @@ def test_a_checkpoint_and_the_record_say_what_the_run_was(run: Path, private: Pa
     assert saved["run"] == record
     assert saved["configuration"]["data"]["init_args"]["cache"] == str(private / "cache")
     assert list(record) == [
-        *("format", "command", "started", "seed", "world_size", "device", "versions", "plugins"),
-        *("git", "data", "parameters", "configuration_hash"),
+        *("format", "command", "continues", "started", "seed", "world_size", "device"),
+        *("versions", "plugins", "git", "data", "parameters", "configuration_hash"),
     ]
     assert record["data"]["studies"] == {"train": 2, "val": 2, "test": 0}
     assert record["data"]["scans"] == {"flair": 2, "t1": 2}

@@ -45,6 +45,14 @@ def run_test(cache: Path, run: Path, **options: Any) -> None:
     trainer(run, *callbacks).test(task, datamodule=data, verbose=False)
 
 
+def test_a_test_without_kept_cases_leaves_none_of_an_earlier_one(tmp_path: Path) -> None:
+    case = KeptCase("old", (0.1, 0.0, "old"), {}, {}, np.eye(4))
+    write_case_volumes(tmp_path / "test" / "volumes", [case])
+    callback = CaseVolumes(worst=0)
+    callback.on_test_epoch_end(trainer(tmp_path), segmentation_task())
+    assert not list((tmp_path / "test" / "volumes").iterdir())
+
+
 def worst_study(run: Path) -> str:
     """Return the study with the lowest mean Dice, from the table that the test wrote."""
     dice: dict[str, list[float]] = {}

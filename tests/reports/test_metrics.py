@@ -19,6 +19,23 @@ def test_a_resumed_run_is_one_curve_and_its_later_log_counts(tmp_path: Path) -> 
     assert not logs.faults
 
 
+def test_a_fresh_start_in_a_used_folder_is_no_resumption(tmp_path: Path) -> None:
+    write_log(tmp_path, 0, HEADER, "0,0,9,", "0,5,8,")
+    for version, continues in ((1, "false"), (2, "true")):
+        log = write_log(tmp_path, version, HEADER, f"{version},{3 * version},5,")
+        log.with_name("start.json").write_text(f'{{"continues": {continues}}}')
+    logs = read_logs(tmp_path / "logs")
+    assert logs.curves["train/total"] == Curve((3, 6), (5, 5))
+    assert logs.num_parts == 2
+
+
+def test_a_damaged_start_is_one_that_is_not_known(tmp_path: Path) -> None:
+    write_log(tmp_path, 0, HEADER, "0,0,9,")
+    log = write_log(tmp_path, 1, HEADER, "0,1,8,")
+    log.with_name("start.json").write_text("[")
+    assert read_logs(tmp_path / "logs").num_parts == 2
+
+
 def test_logs_of_tests_cut_no_curve(tmp_path: Path) -> None:
     write_log(tmp_path, 0, "epoch,step,train/total,data/faults", "0,0,3,0", "0,1,2,0")
     write_log(tmp_path, 1, "epoch,step,test/dice,data/faults", "0,0,0.5,4")

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from brainmvp_lightning.reports import case_tables, page
 from brainmvp_lightning.reports.budget import Budget
+from brainmvp_lightning.reports.case_counts import counts_of_regions
 from brainmvp_lightning.reports.case_tables import class_table, segmentation_table
 from brainmvp_lightning.reports.charts import Line, embed, line_chart, quantile, ticks
 from brainmvp_lightning.reports.configuration import differences, flatten
@@ -32,6 +34,7 @@ from tests.reports.folders import (
     write_classification,
     write_finetuning,
     write_pretraining,
+    write_worst,
 )
 
 
@@ -54,6 +57,15 @@ def test_only_keys_that_differ_are_compared() -> None:
         ("/data/mystudy", "…/mystudy"),
         ("C:\\Users\\alice\\cache", "…/cache"),
         ("s3://bucket/alice/cache", "…/cache"),
+        ("https://bob:pw@srv:8080/x/cache", "…/cache"),
+        ("s3://AKIA:secret@bucket/c", "…/c"),
+        ("got https://srv/x/cache?token=abc/def, and more", "got …/cache, and more"),
+        ("https://bob:p/w@srv", "…"),
+        ("http://[bob:pw@srv/x", "…"),
+        ("https://srv/home/alice", "…"),
+        ("mount alice@host:/mnt/x/y", "mount …/y"),
+        ("host:/mnt/alice/x", "host:…/x"),
+        ("-I/home/alice/study/include", "-I…/include"),
         ("~/cache/mine", "…/mine"),
         ("found /scratch/x/y.csv, and 3 more", "found …/y.csv, and 3 more"),
         ("cache/gliomas", "cache/gliomas"),
@@ -147,6 +159,33 @@ def test_cases_stand_side_by_side_the_worst_first() -> None:
     assert 'value="*" selected' in page
 
 
+def test_a_long_table_loses_subsets_before_complete_cases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(case_tables, "MOST_ROWS", 3)
+    complete = [case_row(f"s{number}", "WT", 0.6 + number / 10) for number in range(3)]
+    parts = [case_row(f"s{number}", "WT", 0.1, modalities="t1") for number in range(3)]
+    page = segmentation_table([("run", [*parts, *complete])], Privacy(with_ids=True)).to_html()
+    assert '<tr class="part">' not in page
+    assert page.index("0.600") < page.index("0.700") < page.index("0.800")
+    assert "3 more rows are left out" in page
+
+
+def test_each_grid_has_its_own_counts_and_rows() -> None:
+    rows = [
+        case_row("a", "WT", 0.0, space="prepared"),
+        case_row("a", "WT", 0.9, space="native"),
+    ]
+    counts = counts_of_regions([("run", rows)])
+    shown = counts.partition("<details>")[0]
+    assert "native" in shown
+    assert "prepared" in shown
+    assert '<b class="bad">1</b>' in shown
+    table = segmentation_table([("run", rows)], Privacy(with_ids=True))
+    assert table.heads[4] == "grid"
+    assert [(row[4], row[6]) for row in table.rows] == [("prepared", "0.000"), ("native", "0.900")]
+
+
 def test_the_least_sure_answer_comes_first(tmp_path: Path) -> None:
     run = read_run(write_classification(tmp_path / "c"), "c")
     rows = class_table([("c", run.classes)], Privacy(with_ids=True)).rows
@@ -165,6 +204,25 @@ def test_epochs_are_spread_with_both_ends() -> None:
     chosen = choose_epochs(epochs, 5)
     assert chosen == ["0", "25", "50", "74", "99"]
     assert choose_epochs(epochs[:3], 5) == epochs[:3]
+
+
+def test_pictures_are_ordered_by_number(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for end in ("10000", "test", "0001", "9999", "last"):
+        (tmp_path / "pictures" / f"dots_{end}.png").write_bytes(end.encode())
+    ends = list(read_run(tmp_path, "run").pictures["dots"])
+    assert ends == ["0001", "9999", "10000", "last", "test"]
+
+
+def test_an_undefined_dice_does_not_make_a_case_the_worst(tmp_path: Path) -> None:
+    folder = write_finetuning(tmp_path / "run")
+    for study, dice in (("undefined", {"TC": None}), ("better", {"TC": None, "WT": 0.9})):
+        write_worst(folder / "test" / "volumes" / study)
+        facts = {"modality": "flair", "names": ["background"], "dice": dice}
+        (folder / "test" / "volumes" / study / "case.json").write_text(json.dumps(facts))
+    run = read_run(folder, "run")
+    found = page._read_worst([run], Privacy(with_ids=True), page.Report())
+    assert [study for _, study, _ in found] == [CASES[0], "better", "undefined"]
 
 
 def test_large_volumes_shrink_in_place(tmp_path: Path) -> None:

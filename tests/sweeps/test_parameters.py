@@ -42,6 +42,16 @@ def test_a_grid_goes_through_whole_numbers_and_multiples() -> None:
     assert Parameter("a", "int_uniform", low=2, high=4).all_values() == (2, 3, 4)
     steps = Parameter("a", "q_uniform", low=0.1, high=0.35, q=0.1)
     assert steps.all_values() == (0.1, 0.2, 0.3)
+    # As numpy.arange, which wandb takes: from the lower bound on, without the upper one.
+    for low, high, q, values in (
+        (0.0, 0.3, 0.1, (0.0, 0.1, 0.2)),
+        (0.25, 1.0, 0.5, (0.25, 0.75)),
+        (0.1, 0.4, 1, (0.1,)),
+        (2, 8, 2, (2, 4, 6)),
+    ):
+        found = Parameter("a", "q_uniform", low=low, high=high, q=q).all_values()
+        assert found == values
+        assert all(map(isinstance, found, map(type, values)))
     with pytest.raises(ValueError, match="a is uniform, which a grid cannot go through"):
         Parameter("a", "uniform").all_values()
 

@@ -247,6 +247,36 @@ def test_a_new_run_does_not_pass_off_the_best_of_an_earlier_one(
     runner.fit(segmentation_task(), datamodule=segmentation_data(cohort))
     assert not (folder / "best.ckpt").exists()
     assert (folder / "best_of_earlier_run.ckpt").exists()
+    earlier = (folder / "best_of_earlier_run.ckpt").read_bytes()
+    (folder / "best.ckpt").write_bytes(b"of the second run")
+    runner = trainer(tmp_path, BestCheckpoint(), steps=2, limit_val_batches=0)
+    runner.fit(segmentation_task(), datamodule=segmentation_data(cohort))
+    assert (folder / "best_of_earlier_run.ckpt").read_bytes() == earlier
+    assert (folder / "best_of_earlier_run_2.ckpt").read_bytes() == b"of the second run"
+
+
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key.*")
+@pytest.mark.filterwarnings("ignore:The dirpath has changed.*")
+def test_the_best_score_of_another_folder_is_not_that_of_this_one(
+    cohort: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    runner = trainer(first, BestCheckpoint(), LastCheckpoint(), steps=2)
+    runner.fit(segmentation_task(), datamodule=segmentation_data(cohort))
+    folder = second / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "best.ckpt").write_bytes(b"old")
+    best = BestCheckpoint()
+    runner = trainer(second, best, LastCheckpoint(), steps=4, limit_val_batches=0)
+    path = str(first / "checkpoints" / "last.ckpt")
+    task = segmentation_task()
+    task.resumes = True
+    runner.fit(task, datamodule=segmentation_data(cohort), ckpt_path=path)
+    assert best.best_model_score is None
+    assert (best.best_model_path, best.best_k_models) == ("", {})
+    assert not (folder / "best.ckpt").exists()
+    assert (folder / "best_of_earlier_run.ckpt").read_bytes() == b"old"
+    assert (first / "checkpoints" / "best.ckpt").exists()
 
 
 def test_an_unreadable_validation_is_not_a_number_and_no_crash(
